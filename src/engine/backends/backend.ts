@@ -1,0 +1,43 @@
+/**
+ * What runs compiled graphs. Three verbs: compile a model into a session, bind arrays to its inputs and outputs, run.
+ * Arrays are views into memory that the caller owns; a back end that can will read and write them in place.
+ */
+import type { DType } from "../tensor.ts";
+
+export type TensorArray = Float32Array | Float64Array | BigInt64Array | Int32Array | Uint8Array;
+
+/** Memory bound to one input or output. */
+export interface TensorValue {
+  readonly data: TensorArray;
+  readonly sizes: readonly number[];
+  readonly dtype: DType;
+}
+
+export interface CompileOptions {
+  /** Write-protect nothing, optimise everything (true), or compile fast and run plainly (false). */
+  optimize?: boolean;
+}
+
+/** One way of running a session: fixed arrays for every input and output. */
+export interface Binding {
+  /** Computes the outputs from the inputs. The event loop stays free on back ends that can (`blocking` false). */
+  run(): Promise<void>;
+}
+
+export interface Session {
+  /** An output may be the same array as an input where the operation allows it (elementwise updates). */
+  bind(inputs: Readonly<Record<string, TensorValue>>, outputs: Readonly<Record<string, TensorValue>>): Binding;
+  /** Frees the compiled program. Bindings of it must not be run afterwards. */
+  release(): void;
+}
+
+export interface Backend {
+  readonly id: string;
+  /** Whether a run holds up the event loop. */
+  readonly blocking: boolean;
+  readonly threads: number;
+  /** Zeroed memory for tensors, 64-byte aligned where the back end cares. Freed when the process ends or by `free`. */
+  allocate(bytes: number): ArrayBuffer;
+  free(memory: ArrayBuffer): void;
+  compile(model: Uint8Array, options?: CompileOptions): Promise<Session>;
+}

@@ -1,0 +1,206 @@
+/**
+ * ONNX Runtime through its C API: the shared library inside `onnxruntime-node`, called with koffi. No output is copied,
+ * runs happen on another thread, outputs may be written over inputs, and all programs share one thread pool and one arena.
+ * The function table is a C struct of pointers that only ever grows at its end, so the positions below are stable.
+ */
+import koffi from "koffi";
+import { availableParallelism } from "node:os";
+import { WorkError } from "../../errors.ts";
+import { onnxType } from "../onnx.ts";
+import type { Backend, Binding, CompileOptions, Session, TensorValue } from "./backend.ts";
+import { libraryPath } from "./runtime-library.ts";
+
+/** Version of the C API that the positions belong to; any newer library serves it too. */
+const apiVersion = 22;
+
+/** Position in OrtApi and argument types. Every function returns a status pointer, null when all is well. */
+const table = {
+  CreateSessionFromArray: [8, "void *env, void *model, size_t bytes, void *options, _Out_ void **session"],
+  Run: [9, "void *session, void *options, void *inNames, void *ins, size_t nIn, void *outNames, size_t nOut, void *outs"],
+  CreateSessionOptions: [10, "_Out_ void **options"],
+  DisableMemPattern: [17, "void *options"],
+  SetSessionGraphOptimizationLevel: [23, "void *options, int level"],
+  CreateTensorWithDataAsOrtValue: [49, "void *memory, void *data, size_t bytes, void *sizes, size_t rank, int type, _Out_ void **value"],
+  CreateCpuMemoryInfo: [69, "int allocator, int memory, _Out_ void **info"],
+  CreateEnvWithGlobalThreadPools: [119, "int level, const char *id, void *threading, _Out_ void **env"],
+  DisablePerSessionThreads: [120, "void *options"],
+  CreateThreadingOptions: [121, "_Out_ void **options"],
+  AddSessionConfigEntry: [130, "void *options, const char *key, const char *value"],
+  CreateAndRegisterAllocator: [144, "void *env, void *memory, void *arena"],
+  SetGlobalIntraOpNumThreads: [147, "void *options, int threads"],
+  SetGlobalSpinControl: [149, "void *options, int spin"],
+  SetGlobalDenormalAsZero: [155, "void *options"],
+  CreateArenaCfgV2: [164, "void *keys, void *values, size_t n, _Out_ void **arena"],
+} as const satisfies Record<string, readonly [number, string]>;
+
+/** Functions that return nothing. */
+const releases = { ReleaseStatus: 93, ReleaseSession: 95, ReleaseValue: 96, ReleaseSessionOptions: 100 } as const;
+
+type Pointer = bigint;
+type Status = Pointer | null;
+interface NativeFunction {
+  (...args: unknown[]): Status;
+  async(...args: unknown[]): void;
+}
+type Api = Record<keyof typeof table, NativeFunction> & Record<keyof typeof releases, (pointer: Pointer) => void>;
+
+export interface COptions {
+  /** Threads of the pool; default: the cores this process may use. */
+  threads?: number;
+  /** Keep waiting threads busy: fastest on quiet cores, wasteful on shared ones. */
+  spin?: boolean;
+}
+
+let opened: Backend | undefined;
+
+/** The C API back end; one environment serves the process, so the first caller's options hold. */
+export function openOnnxRuntimeC(options: COptions = {}): Backend {
+  opened ??= open(options);
+  return opened;
+}
+
+function open({ threads = availableParallelism(), spin = true }: COptions): Backend {
+  const api = loadApi(libraryPath());
+  const check = checker(api);
+  const made = (fn: NativeFunction, ...args: unknown[]): Pointer => {
+    const out: [Pointer | null] = [null];
+    check(fn(...args, out));
+    if (out[0] === null) throw new WorkError({ code: "runtime-failed", what: "ONNX Runtime returned nothing" });
+    return out[0];
+  };
+
+  const threading = made(api.CreateThreadingOptions);
+  check(api.SetGlobalIntraOpNumThreads(threading, threads));
+  check(api.SetGlobalSpinControl(threading, spin ? 1 : 0));
+  check(api.SetGlobalDenormalAsZero(threading));
+  const errorsOnly = 3;
+  const env = made(api.CreateEnvWithGlobalThreadPools, errorsOnly, "prefopt", threading);
+  const [arenaMemory, deviceMemory] = [made(api.CreateCpuMemoryInfo, 1, 0), made(api.CreateCpuMemoryInfo, 0, 0)];
+  // Grow the shared arena by what is asked for, not by powers of two.
+  const key = cString("arena_extend_strategy");
+  const arena = made(api.CreateArenaCfgV2, BigUint64Array.of(key.address), BigUint64Array.of(1n), 1);
+  check(api.CreateAndRegisterAllocator(env, arenaMemory, arena));
+
+  const sessionOptions = (optimize: boolean): Pointer => {
+    const o = made(api.CreateSessionOptions);
+    check(api.DisablePerSessionThreads(o));
+    check(api.DisableMemPattern(o));
+    check(api.SetSessionGraphOptimizationLevel(o, optimize ? 99 : 0));
+    check(api.AddSessionConfigEntry(o, "session.use_env_allocators", "1"));
+    check(api.AddSessionConfigEntry(o, "session.set_denormal_as_zero", "1"));
+    return o;
+  };
+
+  return {
+    id: "onnxruntime-c",
+    blocking: false,
+    threads,
+    allocate(bytes) {
+      const memory = koffi.view(koffi.alloc("uint8_t", Math.max(bytes, 1)), Math.max(bytes, 1));
+      new Uint8Array(memory).fill(0);
+      return memory;
+    },
+    free(memory) {
+      koffi.free(koffi.address(memory));
+    },
+    async compile(model: Uint8Array, { optimize = true }: CompileOptions = {}): Promise<Session> {
+      const options = sessionOptions(optimize);
+      const out: [Pointer | null] = [null];
+      await finished(check, api.CreateSessionFromArray, env, model, model.length, options, out);
+      api.ReleaseSessionOptions(options);
+      const session = out[0];
+      if (session === null) throw new WorkError({ code: "runtime-failed", what: "ONNX Runtime made no session" });
+      const cleanup = new FinalizationRegistry<Pointer[]>((values) => values.forEach((v) => api.ReleaseValue(v)));
+      return {
+        bind(inputs, outputs): Binding {
+          const value = (v: TensorValue) => {
+            const type = onnxType(v.dtype, v.data instanceof Float64Array ? "float64" : "float32");
+            const sizes = BigInt64Array.from(v.sizes, BigInt);
+            return made(api.CreateTensorWithDataAsOrtValue, deviceMemory, addressOf(v.data), v.data.byteLength, sizes, v.sizes.length, type);
+          };
+          const [ins, outs] = [Object.values(inputs).map(value), Object.values(outputs).map(value)];
+          const [inNames, outNames] = [Object.keys(inputs).map(cString), Object.keys(outputs).map(cString)];
+          // Kept alive by this closure: native code knows only their addresses.
+          const kept = {
+            inputs,
+            outputs,
+            inNames,
+            outNames,
+            ins: BigUint64Array.from(ins),
+            outs: BigUint64Array.from(outs),
+            inNameList: BigUint64Array.from(inNames, (n) => n.address),
+            outNameList: BigUint64Array.from(outNames, (n) => n.address),
+          };
+          const binding: Binding = {
+            run: () =>
+              finished(check, api.Run, session, null, kept.inNameList, kept.ins, ins.length, kept.outNameList, outs.length, kept.outs),
+          };
+          cleanup.register(binding, [...ins, ...outs]);
+          return binding;
+        },
+        release: () => api.ReleaseSession(session),
+      };
+    },
+  };
+}
+
+/** Reads OrtApi out of the library: OrtGetApiBase() → { GetApi, GetVersionString }, GetApi(version) → the table. */
+function loadApi(path: string): Api {
+  const library = koffi.load(path);
+  const base = library.func("void *OrtGetApiBase()")() as Pointer;
+  const [getApi] = koffi.decode(base, "uintptr_t", 2) as (number | bigint)[];
+  const api = koffi.call(BigInt(getApi), koffi.proto("void *(uint32_t)"), apiVersion) as Pointer | null;
+  if (api === null) {
+    throw new WorkError({
+      code: "runtime-too-old",
+      what: `ONNX Runtime does not speak version ${apiVersion} of its C API`,
+      where: path,
+      fix: "Install onnxruntime-node 1.22 or newer",
+    });
+  }
+  const at = (index: number, prototype: string): unknown => {
+    const [address] = koffi.decode(BigInt(api) + BigInt(8 * index), "uintptr_t", 1) as (number | bigint)[];
+    return koffi.decode(BigInt(address), koffi.proto(prototype));
+  };
+  const functions = Object.entries(table).map(([name, [index, args]]) => [name, at(index, `void *(${args})`)]);
+  const frees = Object.entries(releases).map(([name, index]) => [name, at(index, "void (void *)")]);
+  const message = at(2, "const char *(void *)");
+  return { ...Object.fromEntries([...functions, ...frees]), message } as Api & { message: unknown };
+}
+
+/** Turns a returned status into a thrown error. */
+function checker(api: Api): (status: Status) => void {
+  const { message } = api as Api & { message: (status: Pointer) => string };
+  return (status) => {
+    if (status === null) return;
+    const why = message(status);
+    api.ReleaseStatus(status);
+    throw new WorkError({ code: "runtime-failed", what: "ONNX Runtime failed", why });
+  };
+}
+
+/** Calls a native function on another thread. */
+function finished(check: (status: Status) => void, fn: NativeFunction, ...args: unknown[]): Promise<void> {
+  return new Promise((resolve, reject) => {
+    fn.async(...args, (error: Error | null, status: Status) => {
+      try {
+        if (error) throw error;
+        check(status);
+        resolve();
+      } catch (e) {
+        reject(e as Error);
+      }
+    });
+  });
+}
+
+/** Zero-terminated bytes in memory that stays where it is as long as the object lives. */
+function cString(text: string): { bytes: Uint8Array; address: bigint } {
+  const bytes = new TextEncoder().encode(`${text}\0`);
+  return { bytes, address: addressOf(bytes) };
+}
+
+/** The native address of a typed array's first element. */
+function addressOf(array: ArrayBufferView): bigint {
+  return BigInt(koffi.address(array.buffer)) + BigInt(array.byteOffset);
+}

@@ -1,0 +1,147 @@
+/**
+ * A computation written once: operations append ONNX nodes to a graph, and note on its tape how to differentiate them.
+ * Gradients are more nodes of the same graph (`gradient.ts`); the emitter (`onnx.ts`) writes it all down for ONNX Runtime.
+ */
+import { type DType, type Shape, Tensor, dim } from "./tensor.ts";
+
+export type FloatType = "float32" | "float64";
+export type Attribute = number | string | number[] | { float: number };
+
+export interface GraphNode {
+  readonly type: string;
+  readonly domain: string;
+  readonly inputs: readonly string[];
+  readonly outputs: readonly string[];
+  readonly attributes: Readonly<Record<string, Attribute>>;
+}
+
+export interface Constant {
+  readonly id: string;
+  readonly dtype: DType;
+  readonly sizes: readonly number[];
+  readonly values: readonly number[];
+}
+
+/** What a backward rule is given besides the output's gradient. */
+export interface BackwardContext {
+  /** For each input, whether its gradient is wanted: skip the work where it is not. */
+  wants: readonly boolean[];
+  /** The gradient accumulated so far for any tensor. */
+  soFar: (tensor: Tensor) => Tensor | undefined;
+}
+
+/** A gradient to be added to what is there, or one that already includes it. */
+export type InputGradient = Tensor | { including: Tensor } | undefined;
+
+export interface TapeEntry {
+  readonly output: Tensor;
+  readonly inputs: readonly Tensor[];
+  readonly backward: (dy: Tensor, context: BackwardContext) => readonly InputGradient[];
+}
+
+export class Graph {
+  /** The type that "float" stands for. */
+  readonly float: FloatType;
+  readonly nodes: GraphNode[] = [];
+  readonly inputs: Tensor[] = [];
+  readonly constants: Constant[] = [];
+  /** Differentiable operations in order; set aside while backward rules run. */
+  tape: TapeEntry[] = [];
+  #taping = true;
+  #count = 0;
+  readonly #cached = new Map<string, Tensor>();
+
+  constructor(float: FloatType = "float32") {
+    this.float = float;
+  }
+
+  /** A named input; its array is bound before a run. */
+  input(name: string, dtype: DType, shape: Shape): Tensor {
+    const tensor = new Tensor(this, name, dtype, shape);
+    this.inputs.push(tensor);
+    return tensor;
+  }
+
+  /** A scalar constant. */
+  scalar(value: number, dtype: DType = "float"): Tensor {
+    return this.#constant(dtype, [], [value], []);
+  }
+
+  /** A vector of integers, as axes and shapes are passed to ONNX operators. */
+  integers(values: readonly number[]): Tensor {
+    return this.#constant("int64", [values.length], values, [dim("values", values.length)]);
+  }
+
+  #constant(dtype: DType, sizes: readonly number[], values: readonly number[], shape: Shape): Tensor {
+    const key = `${dtype}/${sizes.join()}/${values.map((v) => (Object.is(v, -0) ? "-0" : v)).join()}`;
+    const known = this.#cached.get(key);
+    if (known) return known;
+    const tensor = new Tensor(this, `c${this.#count++}`, dtype, shape);
+    this.constants.push({ id: tensor.id, dtype, sizes, values });
+    this.#cached.set(key, tensor);
+    return tensor;
+  }
+
+  /** Appends a node with one output. `undefined` leaves an optional input out. */
+  node(
+    type: string,
+    inputs: readonly (Tensor | undefined)[],
+    output: { dtype?: DType; shape: Shape },
+    attributes: Record<string, Attribute> = {},
+    domain = "",
+  ): Tensor {
+    return this.nodesOut(type, inputs, [output], attributes, domain)[0];
+  }
+
+  /** Appends a node with several outputs. */
+  nodesOut(
+    type: string,
+    inputs: readonly (Tensor | undefined)[],
+    outputs: readonly { dtype?: DType; shape: Shape }[],
+    attributes: Record<string, Attribute> = {},
+    domain = "",
+  ): Tensor[] {
+    const tensors = outputs.map(
+      (o) => new Tensor(this, `t${this.#count++}`, o.dtype ?? "float", o.shape),
+    );
+    this.nodes.push({
+      type,
+      domain,
+      inputs: inputs.map((t) => t?.id ?? ""),
+      outputs: tensors.map((t) => t.id),
+      attributes,
+    });
+    return tensors;
+  }
+
+  /** Notes how `output` is differentiated with respect to `inputs`. Returns `output`. */
+  record(output: Tensor, inputs: readonly Tensor[], backward: TapeEntry["backward"]): Tensor {
+    if (this.#taping) this.tape.push({ output, inputs, backward });
+    return output;
+  }
+
+  /** Runs `build` with nothing recorded on the tape: gradients, metrics, stop-gradients. */
+  untaped<T>(build: () => T): T {
+    const before = this.#taping;
+    this.#taping = false;
+    try {
+      return build();
+    } finally {
+      this.#taping = before;
+    }
+  }
+
+  /** Runs `build` on a tape of its own and returns what it recorded. */
+  taped<T>(build: () => T): { value: T; tape: TapeEntry[] } {
+    const [tape, taping] = [this.tape, this.#taping];
+    this.tape = [];
+    this.#taping = true;
+    try {
+      const value = build();
+      return { value, tape: this.tape };
+    } finally {
+      this.tape = tape;
+      this.#taping = taping;
+    }
+  }
+}

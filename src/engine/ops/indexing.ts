@@ -1,0 +1,67 @@
+/**
+ * Reading and summing by index. Every backward that can meet the same index twice uses ScatterElements with addition:
+ * ScatterND races there when it has more than one thread.
+ */
+import { type Dim, type Tensor, dim, shapeError, showShape } from "../tensor.ts";
+import { mul } from "./elementwise.ts";
+import { expand, reshape } from "./shape.ts";
+
+/** Zeros of the shape of `like`, made at run time: a folded constant would be kept inside the program. */
+function zerosLike(like: Tensor): Tensor {
+  return like.graph.untaped(() => mul(like, 0));
+}
+
+/** target[index[i], :] += rows[i, :]; `index` [n] int64, `rows` [n, …], no gradient. */
+function scatterAddRows(target: Tensor, index: Tensor, rows: Tensor): Tensor {
+  const { graph } = target;
+  const column = [index.shape[0], ...rows.shape.slice(1).map((d) => dim(d.name, 1))];
+  const wide = rows.rank === 1 ? index : expand(reshape(index, column), rows.shape);
+  return graph.node("ScatterElements", [target, wide, rows], { shape: target.shape }, { axis: 0, reduction: "add" });
+}
+
+/** Rows `index[i]` of `x`: x [rows, …], index [n] int64 → [n, …]. Indices may repeat. */
+export function gatherRows(x: Tensor, index: Tensor): Tensor {
+  if (index.rank !== 1 || index.dtype !== "int64") throw shapeError("gatherRows", `index must be [n] int64, is ${index}`);
+  const { graph } = x;
+  const y = graph.node("Gather", [x, index], { shape: [index.shape[0], ...x.shape.slice(1)] }, { axis: 0 });
+  return graph.record(y, [x], (dy, { soFar }) => {
+    // A tied head has made a gradient of this size already: add into it.
+    const before = soFar(x);
+    return before ? [{ including: scatterAddRows(before, index, dy) }] : [scatterAddRows(zerosLike(x), index, dy)];
+  });
+}
+
+/** x[i, index[i]]: x [n, k], index [n] int64 → [n]. */
+export function pick(x: Tensor, index: Tensor): Tensor {
+  if (x.rank !== 2 || index.rank !== 1 || index.shape[0].size !== x.shape[0].size) {
+    throw shapeError("pick", `x ${showShape(x.shape)}, index ${showShape(index.shape)}`);
+  }
+  const { graph } = x;
+  const column = reshape(index, [index.shape[0], dim("one", 1)]);
+  const picked = graph.node("GatherElements", [x, column], { shape: column.shape }, { axis: 1 });
+  const y = graph.untaped(() => reshape(picked, [x.shape[0]]));
+  return graph.record(y, [x], (dy) => [
+    graph.node("ScatterElements", [zerosLike(x), column, reshape(dy, column.shape)], { shape: x.shape }, { axis: 1, reduction: "add" }),
+  ]);
+}
+
+/**
+ * Sums of segments: values [n], segment [n] int64 in 0 … count → [count]. Segment `count` is a drain:
+ * what is sent there (padding) is dropped.
+ */
+export function segmentSum(values: Tensor, segment: Tensor, count: Dim): Tensor {
+  if (values.rank !== 1 || segment.rank !== 1 || values.shape[0].size !== segment.shape[0].size) {
+    throw shapeError("segmentSum", `values ${showShape(values.shape)}, segment ${showShape(segment.shape)}`);
+  }
+  const { graph } = values;
+  const open = dim(count.name, count.size + 1);
+  const y = graph.untaped(() => {
+    const zeros = expand(reshape(graph.scalar(0), [dim(count.name, 1)]), [open]);
+    const all = graph.node("ScatterElements", [zeros, segment, values], { shape: [open] }, { axis: 0, reduction: "add" });
+    return graph.node("Slice", [all, graph.integers([0]), graph.integers([count.size]), graph.integers([0])], { shape: [count] });
+  });
+  return graph.record(y, [values], (dy) => {
+    const padded = graph.node("Pad", [dy, graph.integers([0, 1])], { shape: [open] });
+    return [graph.node("Gather", [padded, segment], { shape: values.shape }, { axis: 0 })];
+  });
+}

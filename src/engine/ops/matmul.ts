@@ -1,0 +1,69 @@
+/** Matrix products: the batched one of attention, and the linear map with weights stored [out, in] as checkpoints store them. */
+import { type Shape, type Tensor, sameDim, shapeError, showShape } from "../tensor.ts";
+
+export interface MatMulOptions {
+  /** Use the transpose of `a`'s last two dimensions. */
+  transposeA?: boolean;
+  /** Use the transpose of `b`'s last two dimensions. */
+  transposeB?: boolean;
+  /** Factor of the product. */
+  scale?: number;
+}
+
+/** scale · a b over the last two dimensions; leading dimensions must agree. [..., n, k] [..., k, m] → [..., n, m]. */
+export function matmul(a: Tensor, b: Tensor, options: MatMulOptions = {}): Tensor {
+  const { transposeA = false, transposeB = false, scale = 1 } = options;
+  const [n, k] = lastTwo(a.shape, transposeA);
+  const [k2, m] = lastTwo(b.shape, transposeB);
+  const lead = a.shape.slice(0, -2);
+  if (a.rank !== b.rank || !sameDim(k, k2) || !lead.every((d, i) => sameDim(d, b.shape[i]))) {
+    const mark = (t: Tensor, transposed: boolean) => showShape(t.shape) + (transposed ? "ᵀ" : "");
+    throw shapeError("matmul", `${mark(a, transposeA)} times ${mark(b, transposeB)}`);
+  }
+  const { graph } = a;
+  const shape = [...lead, n, m];
+  const plain = !transposeA && !transposeB && scale === 1;
+  const y = plain
+    ? graph.node("MatMul", [a, b], { shape })
+    : graph.node(
+        "FusedMatMul",
+        [a, b],
+        { shape },
+        { transA: Number(transposeA), transB: Number(transposeB), alpha: { float: scale } },
+        "com.microsoft",
+      );
+  // y = s A B: dA = s dY Bᵀ, dB = s Aᵀ dY, each transposed back when the operand was.
+  return graph.record(y, [a, b], (dy, { wants }) => [
+    !wants[0]
+      ? undefined
+      : transposeA
+        ? matmul(b, dy, { transposeA: transposeB, transposeB: true, scale })
+        : matmul(dy, b, { transposeB: !transposeB, scale }),
+    !wants[1]
+      ? undefined
+      : transposeB
+        ? matmul(dy, a, { transposeA: true, transposeB: transposeA, scale })
+        : matmul(a, dy, { transposeA: !transposeA, scale }),
+  ]);
+}
+
+/** x Wᵀ + b: x [tokens, in], weight [out, in], bias [out] → [tokens, out]. */
+export function linear(x: Tensor, weight: Tensor, bias?: Tensor): Tensor {
+  const [tokens, inner] = x.shape;
+  const [outer, inner2] = weight.shape;
+  if (x.rank !== 2 || weight.rank !== 2 || !sameDim(inner, inner2) || (bias && !sameDim(bias.shape[0], outer))) {
+    throw shapeError("linear", `x ${showShape(x.shape)}, weight ${showShape(weight.shape)}${bias ? `, bias ${showShape(bias.shape)}` : ""}`);
+  }
+  const { graph } = x;
+  const y = graph.node("Gemm", bias ? [x, weight, bias] : [x, weight], { shape: [tokens, outer] }, { transB: 1 });
+  return graph.record(y, bias ? [x, weight, bias] : [x, weight], (dy, { wants }) => [
+    wants[0] ? graph.node("Gemm", [dy, weight], { shape: x.shape }) : undefined,
+    wants[1] ? graph.node("Gemm", [dy, x], { shape: weight.shape }, { transA: 1 }) : undefined,
+    bias && wants[2] ? graph.node("ReduceSum", [dy, graph.integers([0])], { shape: bias.shape }, { keepdims: 0 }) : undefined,
+  ]);
+}
+
+function lastTwo(shape: Shape, transposed: boolean) {
+  const [r, c] = shape.slice(-2);
+  return transposed ? [c, r] : [r, c];
+}

@@ -1,0 +1,63 @@
+/** RMS normalisation, softmax and log-softmax over the last dimension. */
+import { type Tensor, sameDim, shapeError, showShape } from "../tensor.ts";
+import { add, exp, mul, reciprocal, sqrt, sub } from "./elementwise.ts";
+
+/**
+ * w · x / sqrt(mean(x²) + ε) over the last dimension (Zhang and Sennrich, arXiv:1910.07467, Eq. 4).
+ * x [tokens, hidden], weight [hidden].
+ */
+export function rmsNorm(x: Tensor, weight: Tensor, epsilon: number): Tensor {
+  const hidden = x.shape[x.rank - 1];
+  if (weight.rank !== 1 || !sameDim(weight.shape[0], hidden)) {
+    throw shapeError("rmsNorm", `x ${showShape(x.shape)}, weight ${showShape(weight.shape)}`);
+  }
+  const { graph } = x;
+  const column = [...x.shape.slice(0, -1), { name: hidden.name, size: 1 }];
+  const [y, r] = graph.untaped(() => {
+    if (graph.float === "float64") return composed(x, weight, epsilon, column);
+    return graph.nodesOut(
+      "SimplifiedLayerNormalization",
+      [x, weight],
+      [{ shape: x.shape }, { shape: column }],
+      { axis: -1, epsilon: { float: epsilon }, stash_type: 1 },
+    );
+  });
+  return graph.record(y, [x, weight], (dy, { wants }) => {
+    const unit = mul(x, r); // x / rms
+    const dyUnit = mul(dy, unit);
+    const axes = x.shape.slice(0, -1).map((_, i) => i);
+    const dw = wants[1]
+      ? graph.node("ReduceSum", [dyUnit, graph.integers(axes)], { shape: weight.shape }, { keepdims: 0 })
+      : undefined;
+    if (!wants[0]) return [undefined, dw];
+    // dx = r (w dy - unit · mean(w dy · unit))
+    const m = graph.node("ReduceMean", [mul(dyUnit, weight), graph.integers([-1])], { shape: column }, { keepdims: 1 });
+    return [mul(r, sub(mul(dy, weight), mul(unit, m))), dw];
+  });
+}
+
+/** The same in elementary operations, for the type in which the kernel keeps only a float32 ε. */
+function composed(x: Tensor, weight: Tensor, epsilon: number, column: Tensor["shape"]): [Tensor, Tensor] {
+  const { graph } = x;
+  const meanSquare = graph.node("ReduceMean", [mul(x, x), graph.integers([-1])], { shape: column }, { keepdims: 1 });
+  const r = reciprocal(sqrt(add(meanSquare, epsilon)));
+  return [mul(mul(x, r), weight), r];
+}
+
+/** e^x / Σ e^x over the last dimension. */
+export function softmax(x: Tensor): Tensor {
+  const y = x.graph.node("Softmax", [x], { shape: x.shape }, { axis: -1 });
+  return x.graph.record(y, [x], (dy) => [mul(y, sub(dy, rowSum(mul(dy, y))))]);
+}
+
+/** x - ln Σ e^x over the last dimension. */
+export function logSoftmax(x: Tensor): Tensor {
+  const y = x.graph.node("LogSoftmax", [x], { shape: x.shape }, { axis: -1 });
+  return x.graph.record(y, [x], (dy) => [sub(dy, mul(exp(y), rowSum(dy)))]);
+}
+
+/** Sum over the last dimension, kept with size 1. No gradient. */
+export function rowSum(x: Tensor): Tensor {
+  const shape = x.shape.map((d, i) => (i === x.rank - 1 ? { name: d.name, size: 1 } : d));
+  return x.graph.node("ReduceSum", [x, x.graph.integers([-1])], { shape }, { keepdims: 1 });
+}

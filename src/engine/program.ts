@@ -1,0 +1,86 @@
+/**
+ * A graph made runnable: emitted, compiled, and bound to arrays. Which inputs and outputs there are, and of what
+ * shape, the program knows from the graph and checks when arrays are bound.
+ */
+import type { Backend, Binding, Session, TensorArray, TensorValue } from "./backends/backend.ts";
+import type { Graph } from "./graph.ts";
+import { emit, inputsOf } from "./onnx.ts";
+import { type DType, type Tensor, elementsOf, shapeError } from "./tensor.ts";
+
+export type Arrays = Readonly<Record<string, TensorArray>>;
+
+export interface Program {
+  /** The inputs that must be bound, by name. */
+  readonly inputs: ReadonlyMap<string, Tensor>;
+  readonly outputs: ReadonlyMap<string, Tensor>;
+  /** Binds arrays; outputs left out get arrays of their own. Arrays bound but not declared are ignored. */
+  bind(inputs: Arrays, outputs?: Arrays): BoundProgram;
+  release(): void;
+}
+
+export interface BoundProgram {
+  readonly outputs: Readonly<Record<string, TensorArray>>;
+  run(): Promise<void>;
+}
+
+/** Compiles the part of a graph that leads to `outputs`. */
+export async function compile(
+  backend: Backend,
+  graph: Graph,
+  outputs: Readonly<Record<string, Tensor>>,
+  options: { optimize?: boolean } = {},
+): Promise<Program> {
+  const session: Session = await backend.compile(emit(graph, outputs), options);
+  const declared = new Map(inputsOf(graph, outputs).map((t) => [t.id, t]));
+  const results = new Map(Object.entries(outputs));
+  return {
+    inputs: declared,
+    outputs: results,
+    bind(given, into = {}) {
+      const values = (tensors: ReadonlyMap<string, Tensor>, arrays: Arrays) =>
+        Object.fromEntries([...tensors].map(([name, t]) => [name, valueOf(name, t, arrays[name])]));
+      const filled: Record<string, TensorArray> = {};
+      for (const [name, t] of results) filled[name] = into[name] ?? arrayFor(graph, t);
+      const binding: Binding = session.bind(values(declared, given), values(results, filled));
+      return { outputs: filled, run: () => binding.run() };
+    },
+    release: () => session.release(),
+  };
+}
+
+/** Compiles, binds, runs once and frees: for checks and small calculations. */
+export async function evaluate<K extends string>(
+  backend: Backend,
+  graph: Graph,
+  outputs: Readonly<Record<K, Tensor>>,
+  inputs: Arrays = {},
+): Promise<Record<K, TensorArray>> {
+  const program = await compile(backend, graph, outputs, { optimize: false });
+  try {
+    const bound = program.bind(inputs);
+    await bound.run();
+    return bound.outputs as Record<K, TensorArray>;
+  } finally {
+    program.release();
+  }
+}
+
+/** A zeroed array for a tensor, in ordinary JavaScript memory. */
+export function arrayFor(graph: Graph, tensor: Tensor): TensorArray {
+  const makers: Record<DType, (n: number) => TensorArray> = {
+    float: (n) => (graph.float === "float64" ? new Float64Array(n) : new Float32Array(n)),
+    int64: (n) => new BigInt64Array(n),
+    int32: (n) => new Int32Array(n),
+    bool: (n) => new Uint8Array(n),
+    uint8: (n) => new Uint8Array(n),
+  };
+  return makers[tensor.dtype](tensor.elements);
+}
+
+function valueOf(name: string, tensor: Tensor, data: TensorArray | undefined): TensorValue {
+  if (!data) throw shapeError("bind", `no array for "${name}", which is ${tensor}`);
+  if (data.length !== elementsOf(tensor.shape)) {
+    throw shapeError("bind", `"${name}" is ${tensor} and its array has ${data.length} elements`);
+  }
+  return { data, sizes: tensor.sizes, dtype: tensor.dtype };
+}

@@ -1,0 +1,75 @@
+/**
+ * Errors that people read: what is wrong, where (file, line, field), why, and how to fix it.
+ * Everything prefopt refuses or fails at is one of the two classes below; anything else is a bug in prefopt.
+ */
+
+export interface Report {
+  /** Stable, machine-readable name of the problem, kebab-case: "record-field-missing". */
+  code: string;
+  /** What is wrong, in a few words. */
+  what: string;
+  /** Where: a path, `path:line`, `recipe.yaml, train.batchSize`, a tensor name. */
+  where?: string;
+  /** Why that is wrong. */
+  why?: string;
+  /** What to do about it. */
+  fix?: string;
+}
+
+/** Base of every error that prefopt raises on purpose. `status` is the exit status of the command line. */
+export abstract class PrefoptError extends Error {
+  abstract readonly status: 1 | 2;
+  readonly report: Report;
+
+  constructor(report: Report, options?: ErrorOptions) {
+    super(sentence(report), options);
+    this.name = new.target.name;
+    this.report = report;
+  }
+
+  get code(): string {
+    return this.report.code;
+  }
+}
+
+/** The request was wrong: a bad option, an unreadable file, an invalid record. Exit status 2. */
+export class RequestError extends PrefoptError {
+  readonly status = 2;
+}
+
+/** The request was right and the work failed: a full disk, a non-finite loss. Exit status 1. */
+export class WorkError extends PrefoptError {
+  readonly status = 1;
+}
+
+/** One line: `where: what: why. Fix.` */
+function sentence({ what, where, why, fix }: Report): string {
+  const head = [where, what].filter(Boolean).join(": ");
+  const body = why ? `${head}: ${why}` : head;
+  return fix ? `${body.replace(/\.$/, "")}. ${fix.replace(/\.?$/, ".")}` : body;
+}
+
+/** The known name nearest to `word` (edit distance at most a third of its length, at least 2), for "did you mean". */
+export function nearest(word: string, known: readonly string[]): string | undefined {
+  let best: string | undefined;
+  let bestDistance = Math.max(2, Math.floor(word.length / 3)) + 1;
+  for (const candidate of known) {
+    const d = editDistance(word.toLowerCase(), candidate.toLowerCase());
+    if (d < bestDistance) [best, bestDistance] = [candidate, d];
+  }
+  return best;
+}
+
+/** Levenshtein distance between two strings. */
+function editDistance(a: string, b: string): number {
+  let row = Array.from({ length: b.length + 1 }, (_, j) => j);
+  for (let i = 1; i <= a.length; i++) {
+    const next = [i];
+    for (let j = 1; j <= b.length; j++) {
+      const substitution = row[j - 1] + (a[i - 1] === b[j - 1] ? 0 : 1);
+      next.push(Math.min(substitution, row[j] + 1, next[j - 1] + 1));
+    }
+    row = next;
+  }
+  return row[b.length];
+}

@@ -1,0 +1,43 @@
+/**
+ * What a decoder-only language model is to the rest of prefopt: parameters with their checkpoint names, a forward pass
+ * that leaves attention to its caller, and an output head. One file an architecture implements it.
+ */
+import type { Tensor } from "../engine/tensor.ts";
+import type { Attend, HeadShape } from "../nn/attention.ts";
+import type { ParameterSpec, Weights } from "../nn/parameters.ts";
+import type { Rope } from "../nn/rotary.ts";
+
+export interface TokenInputs {
+  /** [tokens] int64 */
+  readonly ids: Tensor;
+  /** [tokens, headDim/2], the rotation of each token */
+  readonly cos: Tensor;
+  readonly sin: Tensor;
+  /** [1, tokens] int64, 0 … tokens-1 */
+  readonly order: Tensor;
+}
+
+export interface CausalLm {
+  readonly modelType: string;
+  readonly vocabularySize: number;
+  readonly hiddenSize: number;
+  readonly layers: number;
+  /** Longest row the model was made for; Infinity where the rotary scaling sets no limit. */
+  readonly context: number;
+  readonly attention: HeadShape;
+  readonly rope: Rope;
+  readonly parameters: readonly ParameterSpec[];
+  /** Tensors that a checkpoint may hold beside the parameters: tied copies, old buffers. */
+  ignores?(name: string): boolean;
+  /** Names of the parameters of one layer, as the ordering of gradients needs them. */
+  layerParameters(layer: number): readonly string[];
+  /** Hidden states after the final norm, [tokens, hidden]. */
+  hidden(weights: Weights, inputs: TokenInputs, attend: Attend): Tensor;
+  /** The output head, [vocabulary, hidden]; the embedding where the two are tied. */
+  head(weights: Weights): Tensor;
+  /** config.json as `transformers` reads it. */
+  toConfig(): Record<string, unknown>;
+}
+
+/** Reads a parsed config.json; `where` names the file in errors. */
+export type Architecture = (config: Readonly<Record<string, unknown>>, where: string) => CausalLm;

@@ -1,0 +1,124 @@
+/**
+ * A language model in memory: its architecture, its weights in one flat array, and the back end that runs it.
+ * Read from and written to Hugging Face folders with the names and values that `transformers` has.
+ */
+import type { Backend } from "../engine/backends/backend.ts";
+import { sha256 } from "../formats/sha256.ts";
+import { readModelFolder } from "../formats/hugging-face-config.ts";
+import { openWeights, writeWeights } from "../formats/weights.ts";
+import { copyFile, exists, joinPath, writeFileAtomic } from "../formats/files.ts";
+import { RequestError } from "../errors.ts";
+import { ParameterArray, layoutOf } from "../nn/parameters.ts";
+import { architectureOf } from "./architectures.ts";
+import type { CausalLm } from "./causal-lm.ts";
+
+export interface LanguageModel {
+  readonly architecture: CausalLm;
+  readonly weights: ParameterArray;
+  readonly backend: Backend;
+  /** The folder it was read from; undefined for a model made from scratch. */
+  readonly folder?: string;
+  /** Ids that end a completion: generation_config.json's, else config.json's. */
+  readonly endIds: readonly number[];
+  readonly beginId?: number;
+}
+
+/** Reads a Hugging Face folder. Throws where a file is missing or broken, a tensor is missing, unknown or of another shape. */
+export async function loadLanguageModel(folder: string, backend: Backend): Promise<LanguageModel> {
+  const { config, generationConfig } = await readModelFolder(folder);
+  const where = joinPath(folder, "config.json");
+  const architecture = architectureOf(config, where);
+  const weights = ParameterArray.allocate(backend, layoutOf(architecture.parameters));
+  const source = await openWeights(folder);
+  try {
+    const wanted = new Set(architecture.parameters.map((p) => p.name));
+    const unexpected = [...source.tensors.keys()].filter((name) => !wanted.has(name) && !architecture.ignores?.(name));
+    const missing = [...wanted].filter((name) => !source.tensors.has(name));
+    if (missing.length > 0 || unexpected.length > 0) {
+      const list = (names: string[]) => names.slice(0, 3).join(", ") + (names.length > 3 ? `, … (${names.length})` : "");
+      throw new RequestError({
+        code: "weights-mismatch",
+        what: "the weights do not belong to the configuration",
+        where: folder,
+        why: [missing.length > 0 && `missing: ${list(missing)}`, unexpected.length > 0 && `unexpected: ${list(unexpected)}`]
+          .filter(Boolean)
+          .join("; "),
+        fix: "Check that config.json and the weight files come from the same model",
+      });
+    }
+    for (const p of architecture.parameters) {
+      const found = source.tensors.get(p.name)?.shape ?? [];
+      const sizes = p.shape.map((d) => d.size);
+      if (found.join() !== sizes.join()) {
+        throw new RequestError({
+          code: "weights-mismatch",
+          what: `tensor ${p.name} has shape [${found.join(", ")}]`,
+          where: folder,
+          why: `config.json makes it [${sizes.join(", ")}]`,
+        });
+      }
+      await source.readFloat32(p.name, weights.view(p.name));
+    }
+  } finally {
+    await source.close();
+  }
+  return { architecture, weights, backend, folder, ...specialIds(config, generationConfig) };
+}
+
+/** A model of the given configuration with fresh weights. */
+export function newLanguageModel(config: Readonly<Record<string, unknown>>, seed: number, backend: Backend): LanguageModel {
+  const architecture = architectureOf(config, "the configuration");
+  const weights = ParameterArray.allocate(backend, layoutOf(architecture.parameters));
+  weights.initialize(seed);
+  return { architecture, weights, backend, ...specialIds(config, undefined) };
+}
+
+/** The same model with a copy of the weights: the reference of a run, which does not move. */
+export function copyOf(model: LanguageModel): LanguageModel {
+  const weights = ParameterArray.allocate(model.backend, model.weights.layout);
+  weights.flat.set(model.weights.flat);
+  return { ...model, weights };
+}
+
+export interface SaveOptions {
+  readonly dtype?: "F32" | "F16" | "BF16";
+  /** Folder whose tokenizer files and generation_config.json go along; default: the model's own. */
+  readonly tokenizerFrom?: string;
+}
+
+const companions = ["tokenizer.json", "tokenizer_config.json", "special_tokens_map.json", "chat_template.jinja", "generation_config.json"];
+
+/** Writes a Hugging Face folder into an existing, empty one (see `publishFolder` for doing so in one stroke). */
+export async function saveLanguageModel(model: LanguageModel, folder: string, options: SaveOptions = {}): Promise<void> {
+  const { dtype = "F32", tokenizerFrom = model.folder } = options;
+  const names = { F32: "float32", F16: "float16", BF16: "bfloat16" } as const;
+  const config = { ...model.architecture.toConfig(), torch_dtype: names[dtype] };
+  await writeFileAtomic(joinPath(folder, "config.json"), `${JSON.stringify(config, null, 2)}\n`);
+  const tensors = model.architecture.parameters.map((p) => ({
+    name: p.name,
+    shape: p.shape.map((d) => d.size),
+    data: model.weights.view(p.name),
+  }));
+  await writeWeights(folder, tensors, { dtype });
+  if (tokenizerFrom === undefined) return;
+  for (const name of companions) {
+    const from = joinPath(tokenizerFrom, name);
+    if (await exists(from)) await copyFile(from, joinPath(folder, name));
+  }
+}
+
+/** A digest of architecture and weights: equal for models that score alike. */
+export async function fingerprint(model: LanguageModel): Promise<string> {
+  const { flat } = model.weights;
+  const weights = await sha256(new Uint8Array(flat.buffer, flat.byteOffset, flat.byteLength));
+  return sha256(JSON.stringify([model.architecture.toConfig(), weights]));
+}
+
+function specialIds(config: Readonly<Record<string, unknown>>, generation: Readonly<Record<string, unknown>> | undefined) {
+  const ids = (value: unknown): number[] => [value].flat().filter((v): v is number => typeof v === "number");
+  const from = (key: string) => {
+    const given = ids(generation?.[key]);
+    return given.length > 0 ? given : ids(config[key]);
+  };
+  return { endIds: from("eos_token_id"), beginId: from("bos_token_id").at(0) };
+}

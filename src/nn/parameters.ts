@@ -1,0 +1,106 @@
+/**
+ * The parameters of a model: their names and shapes as a checkpoint has them, and the flat memory they live in.
+ * One array holds all matrices, then all vectors; every parameter is a view into it. Gradients and optimizer moments
+ * use the same layout, so that an optimizer walks memory in chunks and never looks at names.
+ */
+import type { Backend } from "../engine/backends/backend.ts";
+import type { Graph } from "../engine/graph.ts";
+import { random } from "../engine/random.ts";
+import { type Shape, type Tensor, elementsOf } from "../engine/tensor.ts";
+
+export interface ParameterSpec {
+  /** The name in the checkpoint, as `transformers` has it. */
+  readonly name: string;
+  readonly shape: Shape;
+  /** Value before training from scratch: normal with this standard deviation, or a constant. */
+  readonly initial: { readonly normal: number } | { readonly constant: number };
+}
+
+export interface Placement extends ParameterSpec {
+  /** First element in the flat array. */
+  readonly offset: number;
+  readonly elements: number;
+}
+
+export interface Layout {
+  /** In the order of the specification. */
+  readonly parameters: readonly Placement[];
+  readonly elements: number;
+  /** Elements before this index belong to matrices (weight decay applies), those after it to vectors. */
+  readonly matrixElements: number;
+}
+
+/** Places matrices first, then vectors (biases, norm weights), each group in the order given. */
+export function layoutOf(specs: readonly ParameterSpec[]): Layout {
+  const offsets = new Map<string, number>();
+  let end = 0;
+  const place = (isMatrix: boolean) => {
+    for (const s of specs) {
+      if (s.shape.length >= 2 !== isMatrix) continue;
+      offsets.set(s.name, end);
+      end += elementsOf(s.shape);
+    }
+    return end;
+  };
+  const matrixElements = place(true);
+  const elements = place(false);
+  const parameters = specs.map((s) => ({ ...s, offset: offsets.get(s.name) ?? 0, elements: elementsOf(s.shape) }));
+  return { parameters, elements, matrixElements };
+}
+
+/** A flat float32 array with the layout of a model: weights, gradients or moments. */
+export class ParameterArray {
+  readonly layout: Layout;
+  readonly flat: Float32Array;
+  readonly #views: ReadonlyMap<string, Float32Array>;
+
+  constructor(layout: Layout, flat: Float32Array) {
+    this.layout = layout;
+    this.flat = flat;
+    this.#views = new Map(layout.parameters.map((p) => [p.name, flat.subarray(p.offset, p.offset + p.elements)]));
+  }
+
+  /** A zeroed array in memory of the back end. */
+  static allocate(backend: Backend, layout: Layout): ParameterArray {
+    return new ParameterArray(layout, new Float32Array(backend.allocate(layout.elements * 4), 0, layout.elements));
+  }
+
+  /** The view of one parameter, in the checkpoint's element order. */
+  view(name: string): Float32Array {
+    const view = this.#views.get(name);
+    if (!view) throw new RangeError(`no parameter "${name}"`);
+    return view;
+  }
+
+  /** Views by name, each name behind a prefix. */
+  named(prefix = ""): Record<string, Float32Array> {
+    return Object.fromEntries([...this.#views].map(([name, view]) => [prefix + name, view]));
+  }
+
+  /** Draws the initial values; equal seeds give equal models. */
+  initialize(seed: number): void {
+    for (const p of this.layout.parameters) {
+      const view = this.view(p.name);
+      if ("constant" in p.initial) {
+        view.fill(p.initial.constant);
+        continue;
+      }
+      const rng = random(seed, "initial", p.name);
+      for (let i = 0; i < view.length; i++) view[i] = p.initial.normal * rng.normal();
+    }
+  }
+}
+
+/** The parameters as inputs of a graph, by their checkpoint names. */
+export type Weights = (name: string) => Tensor;
+
+/** Declares every parameter as an input of the graph. */
+export function declareWeights(graph: Graph, specs: readonly ParameterSpec[]): { weights: Weights; tensors: Tensor[] } {
+  const byName = new Map(specs.map((s) => [s.name, graph.input(s.name, "float", s.shape)]));
+  const weights = (name: string): Tensor => {
+    const tensor = byName.get(name);
+    if (!tensor) throw new RangeError(`no parameter "${name}"`);
+    return tensor;
+  };
+  return { weights, tensors: [...byName.values()] };
+}

@@ -1,0 +1,77 @@
+/**
+ * One loss out of one or several objectives with weights, over records of one kind: what training compiles into the
+ * model's program and what the calculator evaluates. Record weights multiply each record's loss; the mean still divides by the
+ * number of records of the whole batch.
+ */
+import { add, div, mul } from "../engine/ops/elementwise.ts";
+import { sum } from "../engine/ops/reduce.ts";
+import type { Tensor } from "../engine/tensor.ts";
+import { RequestError } from "../errors.ts";
+import { type Objective, type RecordKind, rolesOf } from "./objective.ts";
+import { type ScoreSource, batchView, recordView } from "./scores.ts";
+
+export interface Term {
+  readonly objective: Objective;
+  /** Factor of this objective's loss. */
+  readonly weight: number;
+}
+
+export interface Combined {
+  /** Loss of each record, weights applied: [records]. */
+  readonly losses: Tensor;
+  /** This piece's share of the batch's mean loss: scalar. Shares of all pieces add up to the loss of the batch. */
+  readonly loss: Tensor;
+  /** Implicit rewards by role, of the first objective that has them: [records] each. */
+  readonly rewards: Partial<Record<string, Tensor>>;
+}
+
+/** Which completion of a record of one kind stands for the completion of another: an SFT term takes a pair's chosen one. */
+const standIns: Partial<Record<RecordKind, Partial<Record<RecordKind, Readonly<Record<string, string>>>>>> = {
+  plain: { pair: { completion: "chosen" } },
+};
+
+/** Whether an objective for `wanted` records can work on records of kind `given`. */
+export function canUse(wanted: RecordKind, given: RecordKind): boolean {
+  return wanted === given || standIns[wanted]?.[given] !== undefined;
+}
+
+/** Builds the loss of `terms` over the records that `source` scores. */
+export function combine(terms: readonly Term[], kind: RecordKind, source: ScoreSource): Combined {
+  let losses: Tensor | undefined;
+  let rewards: Partial<Record<string, Tensor>> | undefined;
+  for (const { objective, weight } of terms) {
+    const adapted = adapt(objective, kind, source);
+    const view = recordView(objective.record, adapted);
+    const batch = batchView(adapted);
+    const own = objective.loss(view, batch);
+    const weighted = weight === 1 ? own : mul(weight, own);
+    losses = losses ? add(losses, weighted) : weighted;
+    rewards ??= objective.rewards && source.lengths(rolesOf[kind][0]).graph.untaped(() => objective.rewards?.(view, batch));
+  }
+  if (!losses) throw new RequestError({ code: "no-objective", what: "a run needs at least one objective" });
+  const recordWeights = source.field("weight", 1);
+  if (recordWeights) losses = mul(losses, recordWeights);
+  return { losses, loss: div(sum(losses), source.batchSize()), rewards: rewards ?? {} };
+}
+
+function adapt(objective: Objective, kind: RecordKind, source: ScoreSource): ScoreSource {
+  if (objective.record === kind) return source;
+  const names = standIns[objective.record]?.[kind];
+  if (!names) {
+    throw new RequestError({
+      code: "wrong-record-kind",
+      what: `objective ${objective.id} needs ${objective.record} records, these are ${kind} records`,
+      fix: `Give records with ${rolesOf[objective.record].join(" and ")}`,
+    });
+  }
+  const as = (role: string) => names[role] ?? role;
+  return {
+    records: source.records,
+    tokenLogps: (role, scorer) => source.tokenLogps(as(role), scorer),
+    segments: (role) => source.segments(as(role)),
+    lengths: (role) => source.lengths(as(role)),
+    field: (name, otherwise) => source.field(name, otherwise),
+    batchSize: () => source.batchSize(),
+    batchTokens: (role) => source.batchTokens(as(role)),
+  };
+}

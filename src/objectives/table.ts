@@ -1,0 +1,37 @@
+/** All objectives: one line each. A name that is an alias stands for its objective; an unknown one is an error that helps. */
+import { RequestError, nearest } from "../errors.ts";
+import { dpo } from "./dpo.ts";
+import type { ObjectiveFamily } from "./objective.ts";
+import { sft } from "./sft.ts";
+
+const table: ObjectiveFamily[] = [dpo, sft];
+
+/** Every registered objective, in the order of registration. */
+export function objectives(): readonly ObjectiveFamily[] {
+  return table;
+}
+
+/** Adds an objective of one's own, so that recipes and `prefopt loss` know it by its id. */
+export function registerObjective(family: ObjectiveFamily): void {
+  const names = [family.id, ...family.aliases];
+  const taken = table.flatMap((o) => [o.id, ...o.aliases]).find((name) => names.includes(name));
+  if (taken) {
+    throw new RequestError({ code: "objective-exists", what: `an objective called "${taken}" exists`, fix: "Choose another id" });
+  }
+  table.push(family);
+}
+
+/** The objective of that id or alias; underscores may stand for hyphens. */
+export function objectiveNamed(name: string, where?: string): ObjectiveFamily {
+  const wanted = name.replaceAll("_", "-");
+  const found = table.find((o) => o.id === wanted || o.aliases.includes(wanted));
+  if (found) return found;
+  const known = table.flatMap((o) => [o.id, ...o.aliases]);
+  const guess = nearest(wanted, known);
+  throw new RequestError({
+    code: "unknown-objective",
+    what: `there is no objective "${name}"`,
+    where,
+    fix: guess ? `Did you mean ${guess}?` : `Known: ${known.join(", ")}`,
+  });
+}

@@ -1,0 +1,22 @@
+/** The global L2 norm of a gradient, and clipping by it (Pascanu et al., arXiv:1211.5063, as torch.nn.utils.clip_grad_norm_). */
+import type { Backend } from "../engine/backends/backend.ts";
+import { square } from "../engine/ops/elementwise.ts";
+import { sum } from "../engine/ops/reduce.ts";
+import type { ParameterArray } from "../nn/parameters.ts";
+import { ChunkedProgram } from "./chunked.ts";
+
+/** A function that measures the norm: squares are summed per chunk in float32, chunks in double precision. */
+export async function gradientNorm(backend: Backend, gradients: ParameterArray): Promise<() => Promise<number>> {
+  const program = await ChunkedProgram.compile(backend, ({ array }) => ({ squares: sum(square(array("g"))) }), {
+    arrays: { g: gradients.flat },
+  });
+  return async () => {
+    await program.run();
+    return Math.sqrt(program.total("squares"));
+  };
+}
+
+/** The factor that brings a gradient of this norm to at most `maxNorm`; 0 or infinity means no clipping. */
+export function clipFactor(norm: number, maxNorm: number): number {
+  return maxNorm > 0 ? Math.min(1, maxNorm / (norm + 1e-6)) : 1;
+}
