@@ -30,37 +30,33 @@ export async function loadLanguageModel(folder: string, backend: Backend): Promi
   const architecture = architectureOf(config, where);
   const weights = ParameterArray.allocate(backend, layoutOf(architecture.parameters));
   const source = await openWeights(folder);
-  try {
-    const wanted = new Set(architecture.parameters.map((p) => p.name));
-    const unexpected = [...source.tensors.keys()].filter((name) => !wanted.has(name) && !architecture.ignores?.(name));
-    const missing = [...wanted].filter((name) => !source.tensors.has(name));
-    if (missing.length > 0 || unexpected.length > 0) {
-      const list = (names: string[]) => names.slice(0, 3).join(", ") + (names.length > 3 ? `, … (${names.length})` : "");
+  const wanted = new Set(architecture.parameters.map((p) => p.name));
+  const unexpected = [...source.tensors.keys()].filter((name) => !wanted.has(name) && !architecture.ignores?.(name));
+  const missing = [...wanted].filter((name) => !source.tensors.has(name));
+  if (missing.length > 0 || unexpected.length > 0) {
+    const list = (names: string[]) => names.slice(0, 3).join(", ") + (names.length > 3 ? `, … (${names.length})` : "");
+    throw new RequestError({
+      code: "weights-mismatch",
+      what: "the weights do not belong to the configuration",
+      where: folder,
+      why: [missing.length > 0 && `missing: ${list(missing)}`, unexpected.length > 0 && `unexpected: ${list(unexpected)}`]
+        .filter(Boolean)
+        .join("; "),
+      fix: "Check that config.json and the weight files come from the same model",
+    });
+  }
+  for (const p of architecture.parameters) {
+    const found = source.tensors.get(p.name)?.shape ?? [];
+    const sizes = p.shape.map((d) => d.size);
+    if (found.join() !== sizes.join()) {
       throw new RequestError({
         code: "weights-mismatch",
-        what: "the weights do not belong to the configuration",
+        what: `tensor ${p.name} has shape [${found.join(", ")}]`,
         where: folder,
-        why: [missing.length > 0 && `missing: ${list(missing)}`, unexpected.length > 0 && `unexpected: ${list(unexpected)}`]
-          .filter(Boolean)
-          .join("; "),
-        fix: "Check that config.json and the weight files come from the same model",
+        why: `config.json makes it [${sizes.join(", ")}]`,
       });
     }
-    for (const p of architecture.parameters) {
-      const found = source.tensors.get(p.name)?.shape ?? [];
-      const sizes = p.shape.map((d) => d.size);
-      if (found.join() !== sizes.join()) {
-        throw new RequestError({
-          code: "weights-mismatch",
-          what: `tensor ${p.name} has shape [${found.join(", ")}]`,
-          where: folder,
-          why: `config.json makes it [${sizes.join(", ")}]`,
-        });
-      }
-      await source.readFloat32(p.name, weights.view(p.name));
-    }
-  } finally {
-    await source.close();
+    await source.readFloat32(p.name, weights.view(p.name));
   }
   return { architecture, weights, backend, folder, ...specialIds(config, generationConfig) };
 }
@@ -108,9 +104,9 @@ export async function saveLanguageModel(model: LanguageModel, folder: string, op
 }
 
 /** A digest of architecture and weights: equal for models that score alike. */
-export async function fingerprint(model: LanguageModel): Promise<string> {
+export function fingerprint(model: LanguageModel): string {
   const { flat } = model.weights;
-  const weights = await sha256(new Uint8Array(flat.buffer, flat.byteOffset, flat.byteLength));
+  const weights = sha256(new Uint8Array(flat.buffer, flat.byteOffset, flat.byteLength));
   return sha256(JSON.stringify([model.architecture.toConfig(), weights]));
 }
 

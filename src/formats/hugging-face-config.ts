@@ -1,0 +1,40 @@
+/** The JSON files of a Hugging Face model folder, as they are. */
+import { RequestError } from "../errors.ts";
+import { exists, isFolder, joinPath, readJson } from "./files.ts";
+
+export interface ModelFolder {
+  /** config.json */
+  readonly config: Readonly<Record<string, unknown>>;
+  /** generation_config.json, where there is one. */
+  readonly generationConfig?: Readonly<Record<string, unknown>>;
+}
+
+/** Reads config.json and generation_config.json. Throws where the folder is none, or is of a kind that is not built yet. */
+export async function readModelFolder(folder: string): Promise<ModelFolder> {
+  const notYet = folder.startsWith("hf://") ? "models by hf:// name" : folder.endsWith(".gguf") ? "GGUF files" : undefined;
+  if (notYet) {
+    throw new RequestError({
+      code: "not-built-yet",
+      what: `${notYet} cannot be loaded yet`,
+      where: folder,
+      fix: "Use a Hugging Face folder with config.json and model.safetensors",
+    });
+  }
+  if (!(await isFolder(folder))) {
+    throw new RequestError({ code: "no-model", what: "there is no such model folder", where: folder, fix: "Name a folder with config.json and model.safetensors" });
+  }
+  const path = joinPath(folder, "config.json");
+  if (!(await exists(path))) {
+    throw new RequestError({ code: "no-config", what: "there is no config.json", where: folder, fix: "Name a Hugging Face model folder" });
+  }
+  const generation = joinPath(folder, "generation_config.json");
+  return {
+    config: asObject(await readJson(path), path),
+    generationConfig: (await exists(generation)) ? asObject(await readJson(generation), generation) : undefined,
+  };
+}
+
+function asObject(value: unknown, where: string): Record<string, unknown> {
+  if (typeof value === "object" && value !== null && !Array.isArray(value)) return value as Record<string, unknown>;
+  throw new RequestError({ code: "not-an-object", what: "is not a JSON object", where });
+}
