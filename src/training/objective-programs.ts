@@ -1,0 +1,248 @@
+/**
+ * The compiled heart of training: packed rows in, losses, log-probabilities, rewards and (where wanted) gradients out.
+ * Objective and model are one graph; a program is compiled per shape and kept. A batch may be cut into pieces in any way:
+ * every piece knows the size of the whole batch, so its share of the loss and of the gradient is the same.
+ */
+import type { TensorArray } from "../engine/backends/backend.ts";
+import { gradients as differentiate } from "../engine/gradient.ts";
+import { Graph } from "../engine/graph.ts";
+import { segmentSum } from "../engine/ops/indexing.ts";
+import { type Program, compile } from "../engine/program.ts";
+import { type Tensor, dim } from "../engine/tensor.ts";
+import type { TokenRow } from "../data/rows.ts";
+import type { LanguageModel } from "../models/language-model.ts";
+import { ParameterArray, declareWeights } from "../nn/parameters.ts";
+import { type Term, combine } from "../objectives/combined.ts";
+import { type RecordKind, rolesOf } from "../objectives/objective.ts";
+import type { ScoreSource, Scorer } from "../objectives/scores.ts";
+import { accumulator } from "../optim/accumulate.ts";
+import { type PackShape, type PackedBatch, pack } from "../scoring/packing.ts";
+import { ReusableProgram, type TreeScores } from "../scoring/text-scorer.ts";
+import { type TextScores, batchArrays, scoreText } from "../scoring/text-graph.ts";
+
+/** What one batch gave, a value a record. */
+export interface BatchResult {
+  /** Mean loss of the batch. */
+  readonly loss: number;
+  readonly losses: readonly number[];
+  /** Summed log-probability of each completion, by role. */
+  readonly logps: Readonly<Record<string, readonly number[]>>;
+  /** Implicit rewards by role, where the objective has them. */
+  readonly rewards: Readonly<Record<string, readonly number[]>>;
+  /** Tokens that went through the model, padding not counted. */
+  readonly tokens: number;
+}
+
+export interface ProgramOptions {
+  readonly model: LanguageModel;
+  readonly terms: readonly Term[];
+  readonly kind: RecordKind;
+  /** Optional record fields that occur in the data. */
+  readonly fields: ReadonlySet<string>;
+  /** Where gradients go; absent: none are computed. */
+  readonly gradients?: ParameterArray;
+}
+
+export class ObjectivePrograms {
+  readonly #options: ProgramOptions;
+  readonly #roles: readonly string[];
+  readonly #programs = new Map<string, Promise<PieceProgram>>();
+  #accumulation: Promise<{ scratch: ParameterArray; add: () => Promise<void> }> | undefined;
+
+  constructor(options: ProgramOptions) {
+    this.#options = options;
+    this.#roles = rolesOf[options.kind];
+  }
+
+  /**
+   * Evaluates a batch, `microBatch` records at a time. `reference` holds the reference's per-token scores of each row where the
+   * objective touches them. With gradients, those of the batch's mean loss are in the array afterwards.
+   */
+  async run(rows: readonly TokenRow[], reference: readonly TreeScores[] | undefined, microBatch: number): Promise<BatchResult> {
+    const result = { losses: [] as number[], logps: this.#lists(), rewards: {} as Record<string, number[]>, tokens: 0 };
+    const totals = {
+      size: rows.length,
+      tokens: this.#roles.map((_, k) => rows.reduce((n, r) => n + r.completions[k].length, 0)),
+    };
+    let loss = 0;
+    for (let start = 0; start < rows.length; start += microBatch) {
+      const end = Math.min(start + microBatch, rows.length);
+      const piece = rows.slice(start, end);
+      // A last, smaller piece keeps the size of the others, its missing records with weight 0.
+      const slots = rows.length > microBatch ? microBatch : piece.length;
+      const batch = pack(piece, this.#roles.length, this.#options.model.architecture.rope, slots);
+      const arrays = this.#arrays(batch, piece, reference?.slice(start, end), totals);
+      const outputs = await this.#runPiece(batch.shape, arrays, start > 0);
+      const take = (name: string) => Array.from((outputs[name] as Float32Array).subarray(0, piece.length));
+      loss += (outputs.loss as Float32Array)[0];
+      result.losses.push(...take("losses"));
+      for (const role of this.#roles) {
+        result.logps[role].push(...take(`logp/${role}`));
+        if (outputs[`reward/${role}`]) (result.rewards[role] ??= []).push(...take(`reward/${role}`));
+      }
+      result.tokens += batch.tokens;
+    }
+    return { loss, ...result };
+  }
+
+  #lists(): Record<string, number[]> {
+    return Object.fromEntries(this.#roles.map((role) => [role, []]));
+  }
+
+  async #runPiece(shape: PackShape, arrays: Record<string, TensorArray>, accumulate: boolean) {
+    const key = JSON.stringify(shape);
+    const made = this.#programs.get(key) ?? this.#compile(shape);
+    this.#programs.set(key, made);
+    const program = await made;
+    const { gradients } = this.#options;
+    if (!gradients || !accumulate) return (await program.first.with(arrays)).outputs;
+    const { scratch, add } = await (this.#accumulation ??= this.#makeAccumulation(gradients));
+    const { outputs } = await program.later(scratch).with(arrays);
+    await add();
+    return outputs;
+  }
+
+  async #makeAccumulation(gradients: ParameterArray) {
+    const { backend } = this.#options.model;
+    const scratch = ParameterArray.allocate(backend, gradients.layout);
+    return { scratch, add: await accumulator(backend, gradients, scratch) };
+  }
+
+  async #compile(shape: PackShape): Promise<PieceProgram> {
+    const { model, terms, kind, fields, gradients } = this.#options;
+    const { architecture, weights, backend } = model;
+    const graph = new Graph();
+    const declared = declareWeights(graph, architecture.parameters);
+    const scores = scoreText(graph, architecture, declared.weights, shape, this.#roles);
+    const { losses, loss, rewards } = combine(terms, kind, new PackedScores(graph, scores, shape, this.#roles, fields));
+    const outputs: Record<string, Tensor> = { losses, loss };
+    scores.roles.forEach((s, k) => {
+      outputs[`logp/${this.#roles[k]}`] = graph.untaped(() => segmentSum(s.logps, s.segments, scores.records));
+    });
+    for (const [role, t] of Object.entries(rewards)) if (t) outputs[`reward/${role}`] = t;
+    if (gradients) {
+      differentiate(loss, declared.tensors).forEach((g, i) => {
+        if (g) outputs[gradientPrefix + declared.tensors[i].id] = g;
+      });
+    }
+    const program = await compile(backend, graph, outputs);
+    const bind = (target: ParameterArray | undefined) =>
+      new ReusableProgram((arrays) => program.bind({ ...weights.named(), ...arrays }, target?.named(gradientPrefix)));
+    const later = new Map<ParameterArray, ReusableProgram>();
+    return {
+      program,
+      first: bind(gradients),
+      later(scratch) {
+        const known = later.get(scratch) ?? bind(scratch);
+        later.set(scratch, known);
+        return known;
+      },
+    };
+  }
+
+  #arrays(batch: PackedBatch, rows: readonly TokenRow[], reference: readonly TreeScores[] | undefined, totals: { size: number; tokens: number[] }) {
+    const arrays = batchArrays(batch, this.#roles);
+    this.#roles.forEach((role, k) => {
+      if (reference) arrays[`${role}/reference`] = inSlots(batch, k, reference);
+      arrays[`batch/tokens/${role}`] = Float32Array.of(totals.tokens[k]);
+    });
+    arrays["batch/size"] = Float32Array.of(totals.size);
+    arrays["batch/real"] = Float32Array.from({ length: batch.shape.records }, (_, i) => Number(i < rows.length));
+    for (const name of this.#options.fields) {
+      // NaN marks records without the field; the graph puts the objective's default there.
+      arrays[`field/${name}`] = Float32Array.from({ length: batch.shape.records }, (_, i) => rows[i]?.fields[name] ?? NaN);
+    }
+    return arrays;
+  }
+}
+
+interface PieceProgram {
+  program: Program;
+  first: ReusableProgram;
+  later(scratch: ParameterArray): ReusableProgram;
+}
+
+const gradientPrefix = "gradient/";
+
+/** Per-token values of one role in the order of a packed batch's scored tokens. */
+function inSlots(batch: PackedBatch, role: number, scores: readonly TreeScores[]): Float32Array {
+  const next = new Int32Array(batch.shape.records + 1);
+  return Float32Array.from(batch.segments[role], (record) => scores[Number(record)]?.[role][next[Number(record)]++] ?? 0);
+}
+
+/** Scores inside the model's graph: policy from the model, everything else from inputs that exist once they are touched. */
+class PackedScores implements ScoreSource {
+  readonly records;
+  readonly #graph: Graph;
+  readonly #scores: TextScores;
+  readonly #shape: PackShape;
+  readonly #roles: readonly string[];
+  readonly #fields: ReadonlySet<string>;
+
+  constructor(graph: Graph, scores: TextScores, shape: PackShape, roles: readonly string[], fields: ReadonlySet<string>) {
+    this.#graph = graph;
+    this.#scores = scores;
+    this.#shape = shape;
+    this.#roles = roles;
+    this.#fields = fields;
+    this.records = scores.records;
+  }
+
+  tokenLogps(role: string, scorer: Scorer): Tensor {
+    const k = this.#roles.indexOf(role);
+    if (scorer === "policy") return this.#scores.roles[k].logps;
+    return this.#input(`${role}/reference`, [dim(`${role} tokens`, this.#shape.scored[k])]);
+  }
+
+  segments(role: string): Tensor {
+    return this.#scores.roles[this.#roles.indexOf(role)].segments;
+  }
+
+  lengths(role: string): Tensor {
+    return this.#scores.roles[this.#roles.indexOf(role)].lengths;
+  }
+
+  field(name: string, otherwise: number): Tensor | undefined {
+    const padded = name === "weight" ? this.#input("batch/real", [this.records]) : undefined;
+    if (!this.#fields.has(name)) return padded;
+    const given = this.#input(`field/${name}`, [this.records]);
+    const missing = this.#graph.node("IsNaN", [given], { dtype: "bool", shape: given.shape });
+    const filled = this.#graph.node("Where", [missing, this.#graph.scalar(otherwise), given], { shape: given.shape });
+    return padded ? this.#graph.node("Mul", [filled, padded], { shape: given.shape }) : filled;
+  }
+
+  batchSize(): Tensor {
+    return this.#input("batch/size", []);
+  }
+
+  batchTokens(role: string): Tensor {
+    return this.#input(`batch/tokens/${role}`, []);
+  }
+
+  #input(name: string, shape: Tensor["shape"]): Tensor {
+    return this.#graph.inputs.find((t) => t.id === name) ?? this.#graph.input(name, "float", shape);
+  }
+}
+
+/** Whether the objectives touch the reference when they see records of this kind. */
+export function touchesReference(terms: readonly Term[], kind: RecordKind): boolean {
+  const graph = new Graph();
+  const records = dim("records", 1);
+  let touched = false;
+  const tokens = (role: string) => [dim(`${role} tokens`, 1)];
+  const input = (name: string, shape: Tensor["shape"], dtype: "float" | "int64" = "float") =>
+    graph.inputs.find((t) => t.id === name) ?? graph.input(name, dtype, shape);
+  combine(terms, kind, {
+    records,
+    tokenLogps(role, scorer) {
+      touched ||= scorer === "reference";
+      return input(`${role}/${scorer}`, tokens(role));
+    },
+    segments: (role) => input(`${role}/segments`, tokens(role), "int64"),
+    lengths: (role) => input(`${role}/lengths`, [records]),
+    field: () => undefined,
+    batchSize: () => input("size", []),
+    batchTokens: (role) => input(`tokens/${role}`, []),
+  });
+  return touched;
+}

@@ -1,0 +1,183 @@
+/**
+ * A recipe fully determines a run. Every key has the same name in YAML, in `--set` and in the API; defaults are those of
+ * docs/recipes.md. An unknown key is an error that names the nearest known one; a value that is not built yet says so.
+ */
+import { parse as parseYaml, stringify as toYaml } from "yaml";
+import { z } from "zod";
+import { RequestError, nearest } from "../errors.ts";
+import { dirName, exists, packageFolder, readText, resolvePath } from "../formats/files.ts";
+
+const count = z.number().int().positive();
+const share = z.number().min(0);
+const auto = <T extends z.ZodType>(type: T) => z.union([type, z.literal("auto")]).default("auto");
+
+const termSchema = z.strictObject({
+  objective: z.string(),
+  weight: z.number().default(1),
+  options: z.record(z.string(), z.unknown()).default({}),
+});
+
+export const recipeSchema = z.strictObject({
+  /** A method id; or `objective` instead. */
+  method: z.string().optional(),
+  /** One loss, or a list of losses with weights. */
+  objective: z.union([z.string(), z.array(termSchema).min(1)]).optional(),
+  options: z.record(z.string(), z.unknown()).default({}),
+  model: z.string(),
+  reference: z.string().default("same"),
+  adapter: z.unknown().optional(),
+  data: z.strictObject({
+    train: z.string(),
+    eval: z.string().optional(),
+    maxLength: count.optional(),
+    truncation: z.enum(["error", "keep-end", "keep-start"]).default("error"),
+    invalid: z.enum(["error", "skip"]).default("error"),
+    shuffle: z.boolean().default(true),
+  }),
+  train: z
+    .strictObject({
+      epochs: count.default(1),
+      steps: count.nullable().default(null),
+      batchSize: count.default(32),
+      microBatch: auto(count),
+      learningRate: z.number().positive().default(5e-5),
+      schedule: z.string().default("cosine"),
+      warmup: share.default(0.1),
+      optimizer: z.string().default("adamw"),
+      betas: z.tuple([z.number().min(0).lt(1), z.number().min(0).lt(1)]).default([0.9, 0.999]),
+      epsilon: z.number().positive().default(1e-8),
+      weightDecay: share.default(0),
+      maxGradNorm: share.default(1),
+      nonFinite: z.enum(["stop", "skip"]).default("stop"),
+      seed: z.number().int().default(1),
+    })
+    .prefault({}),
+  evaluate: z
+    .strictObject({
+      every: count.default(50),
+      samples: z.number().int().min(0).default(8),
+      prompts: count.default(256),
+      maxTokens: count.default(32),
+      metrics: z.array(z.enum(["loss", "reward", "kl", "winRate"])).default(["loss", "reward", "kl", "winRate"]),
+      reward: z.string().default("sentiment"),
+    })
+    .optional(),
+  run: z
+    .strictObject({ folder: z.string().default("runs"), checkpointEvery: count.default(100), keep: count.default(2) })
+    .prefault({}),
+  device: z.string().default("cpu"),
+  threads: auto(count),
+  memory: z.string().default("auto"),
+});
+
+export type Recipe = z.output<typeof recipeSchema>;
+export type RecipeInput = z.input<typeof recipeSchema>;
+
+/** Values of keys that are agreed on but not built yet. */
+const notBuilt: readonly { key: string; built: readonly unknown[] }[] = [
+  { key: "adapter", built: [undefined] },
+  { key: "device", built: ["cpu"] },
+  { key: "memory", built: ["auto"] },
+  { key: "train.optimizer", built: ["adamw"] },
+];
+
+/** Checks a recipe and fills in defaults. `where` names its file in errors. */
+export function parseRecipe(value: unknown, where: string): Recipe {
+  const result = recipeSchema.safeParse(value);
+  if (!result.success) throw recipeError(result.error.issues[0], where);
+  const recipe = result.data;
+  if ((recipe.method === undefined) === (recipe.objective === undefined)) {
+    throw new RequestError({
+      code: "recipe-invalid",
+      what: recipe.method === undefined ? "neither method nor objective is set" : "both method and objective are set",
+      where,
+      fix: "Set one of them, for example method: dpo",
+    });
+  }
+  for (const { key, built } of notBuilt) {
+    const given = key.split(".").reduce<unknown>((v, part) => (v as Record<string, unknown> | undefined)?.[part], recipe);
+    if (!built.includes(given)) {
+      const instead = built.filter((v) => v !== undefined).join(", ");
+      throw new RequestError({
+        code: "not-built-yet",
+        what: `${key}: ${JSON.stringify(given)} is not built yet`,
+        where,
+        fix: instead ? `Use ${instead}` : `Leave ${key} out`,
+      });
+    }
+  }
+  return recipe;
+}
+
+/** Reads a recipe file; paths in it are resolved against its folder, then against prefopt's own. */
+export async function loadRecipe(path: string, settings: readonly string[] = []): Promise<Recipe> {
+  const file = (await exists(path)) ? path : resolvePath(packageFolder(), path);
+  const text = await readText((await exists(file)) ? file : path);
+  let value: unknown;
+  try {
+    value = parseYaml(text);
+  } catch (cause) {
+    throw new RequestError({ code: "not-yaml", what: "is not valid YAML", where: path, why: (cause as Error).message.split("\n")[0] }, { cause });
+  }
+  if (typeof value !== "object" || value === null) throw new RequestError({ code: "recipe-invalid", what: "is not a recipe", where: path });
+  for (const setting of settings) applySetting(value as Record<string, unknown>, setting);
+  const recipe = parseRecipe(value, path);
+  const found = async (p: string) => {
+    const beside = resolvePath(dirName(file), p);
+    if (await exists(beside)) return beside;
+    const own = resolvePath(packageFolder(), p);
+    return (await exists(own)) ? own : beside;
+  };
+  return {
+    ...recipe,
+    model: await found(recipe.model),
+    reference: ["same", "none"].includes(recipe.reference) ? recipe.reference : await found(recipe.reference),
+    data: { ...recipe.data, train: await found(recipe.data.train), ...(recipe.data.eval && { eval: await found(recipe.data.eval) }) },
+  };
+}
+
+/** `a.b=value`, the value read as YAML. */
+function applySetting(recipe: Record<string, unknown>, setting: string): void {
+  const at = setting.indexOf("=");
+  if (at <= 0) {
+    throw new RequestError({ code: "setting-invalid", what: `--set ${setting}`, why: "it has no value", fix: "Write --set key=value, for example --set train.steps=60" });
+  }
+  const path = setting.slice(0, at).split(".");
+  const last = path.pop() ?? "";
+  let target = recipe;
+  for (const key of path) {
+    const inner = target[key];
+    target = target[key] = typeof inner === "object" && inner !== null ? (inner as Record<string, unknown>) : {};
+  }
+  target[last] = parseYaml(setting.slice(at + 1));
+}
+
+export const recipeToYaml = (recipe: Recipe): string => toYaml(recipe);
+
+function recipeError(issue: z.core.$ZodIssue, where: string): RequestError {
+  const at = (path: readonly PropertyKey[]) => path.map(String).join(".");
+  if (issue.code === "unrecognized_keys") {
+    const key = at([...issue.path, issue.keys[0]]);
+    const guess = nearest(key, knownKeys(recipeSchema));
+    return new RequestError({
+      code: "unknown-key",
+      what: `unknown key "${key}"`,
+      where,
+      fix: guess ? `Did you mean ${guess}?` : "See docs/recipes.md for all keys",
+    });
+  }
+  return new RequestError({ code: "recipe-invalid", what: `key "${at(issue.path)}" is not valid`, where, why: issue.message });
+}
+
+/** Every key of the schema, dotted. */
+function knownKeys(schema: z.ZodType, prefix = ""): string[] {
+  const inner = unwrap(schema);
+  if (!(inner instanceof z.ZodObject)) return prefix ? [prefix] : [];
+  const own = Object.entries(inner.shape).flatMap(([key, value]) => knownKeys(value as z.ZodType, prefix ? `${prefix}.${key}` : key));
+  return prefix ? [prefix, ...own] : own;
+}
+
+function unwrap(schema: z.ZodType): z.ZodType {
+  const inner = (schema as { def?: { innerType?: z.ZodType } }).def?.innerType;
+  return inner ? unwrap(inner) : schema;
+}

@@ -1,0 +1,195 @@
+/**
+ * A run from start to finish: prepares it, walks through its steps and tells what happens as it happens. Killed at any
+ * instant and resumed, it ends with the same bytes; interrupted, it saves first.
+ */
+import { showSource } from "../data/load-records.ts";
+import { WorkError } from "../errors.ts";
+import type { Sample } from "../evaluation/samples.ts";
+import { exists, publishFolder, readJson, writeFileAtomic } from "../formats/files.ts";
+import { appendJsonl, truncateJsonl } from "../formats/jsonl.ts";
+import { type LanguageModel, copyOf, loadLanguageModel, saveLanguageModel } from "../models/language-model.ts";
+import { ParameterArray } from "../nn/parameters.ts";
+import { adamW } from "../optim/adamw.ts";
+import { clipFactor, gradientNorm } from "../optim/gradient-norm.ts";
+import { schedule } from "../optim/schedule.ts";
+import { loadNewestCheckpoint, saveCheckpoint } from "./checkpoint.ts";
+import { type Evaluation, Evaluator } from "./evaluation.ts";
+import { stepMetrics } from "./metrics.ts";
+import { type BatchResult, ObjectivePrograms } from "./objective-programs.ts";
+import { batchIndices } from "./order.ts";
+import { type Given, type Prepared, prepare } from "./prepare.ts";
+import type { Recipe } from "./recipe.ts";
+import { referenceScores } from "./reference-scores.ts";
+import { type RunResult, resultOf } from "./result.ts";
+import { writeReport } from "./report/write-report.ts";
+import { type RunFolder, keepRecipe, openRunFolder, resumedRecipe } from "./run-folder.ts";
+
+export interface TrainOptions extends Given {
+  readonly recipe: Recipe;
+  /** The run's folder. */
+  readonly out: string;
+  /** Go on with the run in the folder. */
+  readonly resume?: boolean;
+  /** Saves a checkpoint and stops after the current step. */
+  readonly signal?: AbortSignal;
+}
+
+export type TrainEvent =
+  | { readonly type: "phase"; readonly text: string; readonly done?: number; readonly total?: number }
+  | { readonly type: "prepared"; readonly prepared: Prepared }
+  | { readonly type: "step"; readonly step: number; readonly steps: number; readonly metrics: Readonly<Record<string, number>>; readonly secondsLeft: number }
+  | { readonly type: "evaluation"; readonly evaluation: Evaluation; readonly samples: readonly Sample[] }
+  | { readonly type: "checkpoint"; readonly step: number }
+  | { readonly type: "warning"; readonly text: string }
+  | { readonly type: "end"; readonly result: RunResult };
+
+/** Raised after an interrupted run has saved; exit status 130. */
+export class Interrupted extends Error {
+  readonly step: number;
+
+  constructor(step: number, folder: string) {
+    super(`interrupted after step ${step}; go on with --resume --out ${folder}`);
+    this.name = "Interrupted";
+    this.step = step;
+  }
+}
+
+/** Runs a recipe and yields what happens; the last event is `end` with the result. */
+export async function* train(options: TrainOptions): AsyncGenerator<TrainEvent, RunResult> {
+  const { folder, earlier } = await openRunFolder(options.out, options.resume ?? false);
+  try {
+    if (earlier && (await exists(folder.result)) && (await exists(folder.model))) {
+      yield { type: "phase", text: `the run in ${folder.path} is complete already` };
+      const result = (await readJson(folder.result)) as RunResult;
+      yield { type: "end", result };
+      return result;
+    }
+    const recipe = earlier ? resumedRecipe(options.recipe, earlier, folder.recipe) : options.recipe;
+    if (options.resume && !earlier) yield { type: "phase", text: `there is no run in ${folder.path} yet: starting from the beginning` };
+    return yield* runIn(folder, recipe, options);
+  } finally {
+    folder.release();
+  }
+}
+
+async function* runIn(folder: RunFolder, recipe: Recipe, options: TrainOptions): AsyncGenerator<TrainEvent, RunResult> {
+  const { signal } = options;
+  yield { type: "phase", text: `loading ${recipe.model}` };
+  const prepared = await prepare(recipe, options);
+  yield { type: "prepared", prepared };
+  for (const text of prepared.warnings) yield { type: "warning", text };
+  await keepRecipe(folder, prepared.recipe);
+  const { model, backend, steps } = prepared;
+  const { train: settings, run, evaluate } = prepared.recipe;
+
+  const reference = await referenceOf(prepared);
+  if (prepared.needsReference) yield { type: "phase", text: "scoring with the reference" };
+  const scored = prepared.needsReference && reference ? await referenceScores(reference, [...prepared.rows, ...prepared.evalRows]) : undefined;
+  if (scored?.cached) yield { type: "phase", text: "reference scores taken from the cache" };
+  const trainScores = scored?.scores.slice(0, prepared.rows.length);
+  const evalScores = scored?.scores.slice(prepared.rows.length);
+
+  const gradients = ParameterArray.allocate(backend, model.weights.layout);
+  const optimizer = await adamW(backend, model.weights, gradients, settings);
+  const norm = await gradientNorm(backend, gradients);
+  const rate = schedule(settings.schedule, { learningRate: settings.learningRate, steps, warmup: settings.warmup });
+  const shared = { model, terms: prepared.terms, kind: prepared.kind, fields: prepared.fields };
+  const programs = new ObjectivePrograms({ ...shared, gradients });
+  const evaluator = evaluate && new Evaluator({ prepared, programs: new ObjectivePrograms(shared), referenceScores: evalScores, reference, samples: folder.samples });
+
+  const state = { weights: model.weights.flat, ...optimizer.state };
+  const resumed = options.resume ? await loadNewestCheckpoint(folder.checkpoints, state) : undefined;
+  let step = resumed?.step ?? 0;
+  if (options.resume) yield { type: "phase", text: resumed ? `going on after step ${step}` : "there is no checkpoint yet: starting from the beginning" };
+  const upTo = (line: Record<string, unknown>) => Number(line.step) <= step;
+  await truncateJsonl(folder.metrics, upTo);
+  const evaluations = (await truncateJsonl(folder.evaluations, upTo)) as unknown as Evaluation[];
+  const began = performance.now() - (resumed?.seconds ?? 0) * 1000;
+  const seconds = () => (performance.now() - began) / 1000;
+  const save = () => saveCheckpoint(folder.checkpoints, { step, seconds: seconds() }, state, run.keep);
+
+  const evaluateNow = async function* (): AsyncGenerator<TrainEvent> {
+    if (!evaluator || evaluations.some((e) => e.step === step)) return;
+    yield { type: "phase", text: evaluator.prompts > 0 ? `sampling ${evaluator.prompts} held-out prompts` : "evaluating" };
+    const { evaluation, samples } = await evaluator.run(step, signal);
+    evaluations.push(evaluation);
+    await appendJsonl(folder.evaluations, evaluation);
+    yield { type: "evaluation", evaluation, samples };
+  };
+  const stopIfAsked = async () => {
+    if (!signal?.aborted) return;
+    if (step > 0) await save();
+    throw new Interrupted(step, folder.path);
+  };
+
+  try {
+    if (step === 0) yield* evaluateNow();
+    const microBatch = Number(settings.microBatch);
+    let paced = { at: performance.now(), step };
+    while (step < steps) {
+      await stopIfAsked();
+      const started = performance.now();
+      const indices = batchIndices(step + 1, prepared.rows.length, settings.batchSize, settings.seed, prepared.recipe.data.shuffle);
+      const rows = indices.map((i) => prepared.rows[i]);
+      const result = await programs.run(rows, trainScores && indices.map((i) => trainScores[i]), microBatch);
+      const gradNorm = await norm();
+      const learningRate = rate(step + 1);
+      const finite = Number.isFinite(result.loss) && Number.isFinite(gradNorm);
+      if (!finite) {
+        const text = nonFinite(step + 1, result, rows.map((r) => showSource(r.source)));
+        if (settings.nonFinite === "stop") throw new WorkError({ code: "non-finite", what: text, fix: "Lower the learning rate, remove these records, or set train.nonFinite: skip" });
+        yield { type: "warning", text: `${text}; the step is skipped` };
+      } else {
+        await optimizer.update(step + 1, learningRate, clipFactor(gradNorm, settings.maxGradNorm));
+      }
+      step++;
+      const elapsed = (performance.now() - started) / 1000;
+      const metrics = { ...stepMetrics(result), grad_norm: gradNorm, lr: learningRate, tokens_per_second: result.tokens / elapsed };
+      await appendJsonl(folder.metrics, { step, ...metrics });
+      const pace = (performance.now() - paced.at) / 1000 / (step - paced.step);
+      yield { type: "step", step, steps, metrics, secondsLeft: pace * (steps - step) };
+      const last = step === steps;
+      if (evaluate && (last || step % evaluate.every === 0)) {
+        const before = performance.now();
+        yield* evaluateNow();
+        paced = { ...paced, at: paced.at + performance.now() - before };
+      }
+      if (last || step % run.checkpointEvery === 0) {
+        await save();
+        yield { type: "checkpoint", step };
+      }
+    }
+    await stopIfAsked();
+  } catch (error) {
+    // A sampling that was cut short by the signal ends here: what was trained is saved all the same.
+    if (signal?.aborted && !(error instanceof Interrupted)) await stopIfAsked();
+    throw error;
+  }
+
+  yield { type: "phase", text: "saving the model" };
+  await publishFolder(folder.model, (aside) => saveLanguageModel(model, aside));
+  const samples = { before: await evaluator?.keptSamples(0), after: await evaluator?.keptSamples(steps) };
+  const result = resultOf({ prepared, evaluations, run: folder.path, seconds: seconds() });
+  await writeReport(folder, { prepared, result, evaluations, samples });
+  await writeFileAtomic(folder.result, `${JSON.stringify(result)}\n`);
+  yield { type: "end", result };
+  return result;
+}
+
+/** The model that the policy is held to: a copy of where it starts, or another one. Undefined where nothing asks for it. */
+async function referenceOf({ recipe, model, backend, needsReference }: Prepared): Promise<LanguageModel | undefined> {
+  const measured = recipe.evaluate?.metrics.some((m) => m === "kl" || m === "winRate") ?? false;
+  if (!needsReference && !measured) return undefined;
+  if (recipe.reference !== "same" && recipe.reference !== "none") return loadLanguageModel(recipe.reference, backend);
+  // Reference scores are taken before the first update: only measuring later needs a copy that stays.
+  return measured ? copyOf(model) : model;
+}
+
+/** Names the records whose loss is not a number, or says that only the gradient is not. */
+function nonFinite(step: number, result: BatchResult, sources: readonly string[]): string {
+  const guilty = sources.filter((_, i) => !Number.isFinite(result.losses[i]));
+  if (guilty.length === 0) return `step ${step}: the gradient is not finite`;
+  const shown = guilty.slice(0, 5).join(", ") + (guilty.length > 5 ? `, … (${guilty.length})` : "");
+  return `step ${step}: the loss is not finite for ${shown}`;
+}
+
