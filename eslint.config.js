@@ -16,5 +16,8 @@ export default tseslint.config(
       "@typescript-eslint/consistent-type-imports": "error",
     },
   },
-  { files: ["bin/**", "**/*.js"], languageOptions: { globals: { process: "readonly", console: "readonly" } } },
+  {
+    files: ["bin/**", "**/*.js"],
+    languageOptions: { globals: { process: "readonly", console: "readonly" } },
+  },
 );

@@ -10,5 +10,7 @@ if (inClone && !existsSync(at("node_modules"))) {
   console.error("prefopt: its dependencies are not installed. Run: npm ci");
   process.exit(1);
 }
-const file = inClone ? await (await import("../scripts/bundle.js")).bundled("src/cli/main.ts") : at("dist/cli/main.js");
+const file = inClone
+  ? await (await import("../scripts/bundle.js")).bundled("src/cli/main.ts")
+  : at("dist/cli/main.js");
 await import(pathToFileURL(file).href);

@@ -12,7 +12,11 @@ export const root = fileURLToPath(new URL("..", import.meta.url));
 /** The path of the bundle of `entry`. Imports of "prefopt" mean this clone's sources. */
 export async function bundled(entry) {
   const key = createHash("sha256");
-  for (const file of [resolve(root, entry), join(root, "package-lock.json"), ...(await sources(join(root, "src")))]) {
+  for (const file of [
+    resolve(root, entry),
+    join(root, "package-lock.json"),
+    ...(await sources(join(root, "src"))),
+  ]) {
     const { mtimeMs, size } = await stat(file);
     key.update(`${file}:${mtimeMs}:${size}\n`);
   }
@@ -42,7 +46,10 @@ export async function bundled(entry) {
 
 async function sources(folder) {
   const entries = await readdir(folder, { withFileTypes: true, recursive: true });
-  return entries.filter((e) => e.isFile() && /(?<!\.test)\.(ts|json)$/.test(e.name)).map((e) => join(e.parentPath ?? e.path, e.name)).sort();
+  return entries
+    .filter((e) => e.isFile() && /(?<!\.test)\.(ts|json)$/.test(e.name))
+    .map((e) => join(e.parentPath ?? e.path, e.name))
+    .sort();
 }
 
 /** Bundles of sources that are gone; those younger than a day may still be starting somewhere. */

@@ -35,7 +35,10 @@ export interface LoadOptions {
 export const showSource = ({ file, line }: Source): string => `${file}:${line}`;
 
 /** Loads a .jsonl or .json file, or checks values that are there already. */
-export async function loadRecords(from: string | readonly unknown[], options: LoadOptions = {}): Promise<LoadedRecords> {
+export async function loadRecords(
+  from: string | readonly unknown[],
+  options: LoadOptions = {},
+): Promise<LoadedRecords> {
   const { invalid = "error", kind } = options;
   const file = typeof from === "string" ? from : "records";
   const records: LoadedRecord[] = [];
@@ -77,7 +80,12 @@ async function* linesOf(path: string): AsyncGenerator<JsonLine> {
   }
   const value = await readJson(path);
   if (!Array.isArray(value)) {
-    throw new RequestError({ code: "not-a-list", what: "is not a JSON list of records", where: path, fix: "Write a list, or one record a line in a .jsonl file" });
+    throw new RequestError({
+      code: "not-a-list",
+      what: "is not a JSON list of records",
+      where: path,
+      fix: "Write a list, or one record a line in a .jsonl file",
+    });
   }
   yield* numbered(value);
 }

@@ -61,7 +61,8 @@ export const formats = {
     kind: "pair",
     required: ["chosen", "rejected"],
     schema: z.object({ chosen: conversation, rejected: conversation, ...label, ...extras }),
-    example: '{"chosen": [{"role": "user", …}, {"role": "assistant", …}], "rejected": [the same first turns, another answer]}',
+    example:
+      '{"chosen": [{"role": "user", …}, {"role": "assistant", …}], "rejected": [the same first turns, another answer]}',
   },
   messages: {
     kind: "plain",
@@ -79,7 +80,9 @@ export const formats = {
 
 export type FormatName = keyof typeof formats;
 
-type RecordOf<F extends FormatName> = { readonly format: F } & Readonly<z.output<(typeof formats)[F]["schema"]>>;
+type RecordOf<F extends FormatName> = { readonly format: F } & Readonly<
+  z.output<(typeof formats)[F]["schema"]>
+>;
 
 /** A checked record of any format. */
 export type DataRecord = { [F in FormatName]: RecordOf<F> }[FormatName];
@@ -93,13 +96,21 @@ export interface Problem {
 
 export type Parsed = { readonly record: DataRecord } | { readonly problem: Problem };
 
-/** Checks one value. `kind` narrows what it should be, for better messages. */
-export function parseRecord(value: unknown, kind?: RecordKind): Parsed {
+/** Checks one value. `kind` narrows what it should be, for better messages; `comparing` also refuses equal completions. */
+export function parseRecord(value: unknown, kind?: RecordKind, comparing = true): Parsed {
   if (typeof value !== "object" || value === null || Array.isArray(value)) {
-    return { problem: { field: "", why: "it is not a JSON object", fix: `Write for example ${formats[kind === "plain" ? "completion" : "pair"].example}` } };
+    return {
+      problem: {
+        field: "",
+        why: "it is not a JSON object",
+        fix: `Write for example ${formats[kind === "plain" ? "completion" : "pair"].example}`,
+      },
+    };
   }
   const given = new Set(Object.keys(value));
-  const candidates = (Object.entries(formats) as [FormatName, Format][]).filter(([, f]) => kind === undefined || f.kind === kind);
+  const candidates = (Object.entries(formats) as [FormatName, Format][]).filter(
+    ([, f]) => kind === undefined || f.kind === kind,
+  );
   const found = candidates.find(([, f]) => f.required.every((field) => given.has(field)));
   if (!found) return { problem: missingField(given, candidates) };
   const [format, { schema }] = found;
@@ -107,7 +118,7 @@ export function parseRecord(value: unknown, kind?: RecordKind): Parsed {
   if (!result.success) return { problem: invalidField(result.error.issues[0]) };
   // The schema of the format has just accepted it.
   const record = { format, ...result.data } as unknown as DataRecord;
-  const problem = check(record);
+  const problem = emptyCompletion(record) ?? (comparing ? nothingPreferred(record) : undefined);
   return problem ? { problem } : { record };
 }
 
@@ -117,26 +128,45 @@ function missingField(given: ReadonlySet<string>, candidates: readonly [FormatNa
   const [, nearest] = candidates.reduce((best, c) => (present(c[1]) > present(best[1]) ? c : best));
   const field = nearest.required.find((name) => !given.has(name)) ?? nearest.required[0];
   const others = Object.values(formats).filter((f: Format) => f.required.every((name) => given.has(name)));
-  const also = others.length > 0 ? `; as it is, it would do as a record of ${others.map((f) => f.required.join(" and ")).join(" or ")}` : "";
+  const also =
+    others.length > 0
+      ? `; as it is, it would do as a record of ${others.map((f) => f.required.join(" and ")).join(" or ")}`
+      : "";
   return { field, why: `it is missing${also}`, fix: `Write for example ${nearest.example}` };
 }
 
 function invalidField(issue: z.core.$ZodIssue): Problem {
-  const union = issue.code === "invalid_union" ? "it must be text or a list of messages with role and content" : issue.message;
+  const union =
+    issue.code === "invalid_union"
+      ? "it must be text or a list of messages with role and content"
+      : issue.message;
   return { field: issue.path.join("."), why: union };
 }
 
-/** What no schema says: completions that say nothing, or nothing different. */
-function check(record: DataRecord): Problem | undefined {
+function emptyCompletion(record: DataRecord): Problem | undefined {
   for (const field of ["completion", "chosen", "rejected"] as const) {
     const value = (record as Record<string, unknown>)[field];
-    const empty = typeof value === "string" ? value === "" : Array.isArray(value) && isEmptyAnswer(value.at(-1));
+    const empty =
+      typeof value === "string" ? value === "" : Array.isArray(value) && isEmptyAnswer(value.at(-1));
     if (empty) return { field, why: "it is empty", fix: "Give a completion, or remove the record" };
   }
-  const [a, b] = record.format === "pairIds" ? [record.chosenIds, record.rejectedIds] : "chosen" in record ? [record.chosen, record.rejected] : [];
+  return undefined;
+}
+
+function nothingPreferred(record: DataRecord): Problem | undefined {
+  const [a, b] =
+    record.format === "pairIds"
+      ? [record.chosenIds, record.rejectedIds]
+      : "chosen" in record
+        ? [record.chosen, record.rejected]
+        : [];
   if (a !== undefined && JSON.stringify(a) === JSON.stringify(b)) {
     const field = record.format === "pairIds" ? "rejectedIds" : "rejected";
-    return { field, why: "it equals the chosen one, so nothing is preferred", fix: "Remove the record, or set data.invalid to skip" };
+    return {
+      field,
+      why: "it equals the chosen one, so nothing is preferred",
+      fix: "Remove the record, or set data.invalid to skip",
+    };
   }
   return undefined;
 }

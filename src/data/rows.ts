@@ -47,17 +47,25 @@ export function buildRow(record: DataRecord, source: Source, builder: RowBuilder
   const ids = tokensOf(record, builder, source);
   for (const list of [ids.prompt, ...ids.completions]) checkIds(list, builder.vocabularySize, source);
   if (ids.prompt.length === 0) {
-    throw fail(source, "the prompt has no tokens", "there is nothing to predict the first token of the completion from", "Give a prompt, or use a tokenizer with a begin token");
+    throw fail(
+      source,
+      "the prompt has no tokens",
+      "there is nothing to predict the first token of the completion from",
+      "Give a prompt, or use a tokenizer with a begin token",
+    );
   }
   const { weight, chosenProb } = record as { weight?: number; chosenProb?: number };
-  const fields = Object.fromEntries(Object.entries({ weight, chosenProb }).flatMap(([k, v]) => (v === undefined ? [] : [[k, v]])));
+  const fields = Object.fromEntries(
+    Object.entries({ weight, chosenProb }).flatMap(([k, v]) => (v === undefined ? [] : [[k, v]])),
+  );
   const { kind, warning } = ids;
   return { kind, fields, warning, source, ...truncate(ids.prompt, ids.completions, builder.limits, source) };
 }
 
 /** The ids of a prompt alone, as generation reads it: text, a conversation, or ids. */
 export function promptIds(prompt: string | readonly Message[], tokenizer: Tokenizer): number[] {
-  if (typeof prompt !== "string") return tokenizer.encode(renderChat(tokenizer, prompt, { addGenerationPrompt: true }));
+  if (typeof prompt !== "string")
+    return tokenizer.encode(renderChat(tokenizer, prompt, { addGenerationPrompt: true }));
   return [...tokenizer.prefixIds, ...tokenizer.encode(prompt)];
 }
 
@@ -101,7 +109,10 @@ function textTokens(record: TextRecord, tokenizer: Tokenizer, endIds: readonly n
       return several("plain", record.prompt, [record.completion]);
     case "pairImplicit": {
       const shared = commonTurns(record.chosen, record.rejected);
-      return several("pair", record.chosen.slice(0, shared), [record.chosen.slice(shared), record.rejected.slice(shared)]);
+      return several("pair", record.chosen.slice(0, shared), [
+        record.chosen.slice(shared),
+        record.rejected.slice(shared),
+      ]);
     }
     case "messages":
       return several("plain", record.messages.slice(0, -1), [record.messages.slice(-1)]);
@@ -118,10 +129,20 @@ function promptAndCompletion(prompt: Given, answer: Given, tokenizer: Tokenizer,
     const together = tokenizer.encode(prompt + answer);
     const fits = alone.every((id, i) => together[i] === id);
     const completion = fits ? together.slice(alone.length) : tokenizer.encode(answer);
-    return { promptIds: [...tokenizer.prefixIds, ...alone], completionIds: withEnd(completion, endIds), warning: undefined };
+    return {
+      promptIds: [...tokenizer.prefixIds, ...alone],
+      completionIds: withEnd(completion, endIds),
+      warning: undefined,
+    };
   }
-  const asMessages = (given: Given, role: string) => (typeof given === "string" ? [{ role, content: given }] : given);
-  const { completionIds, ...rest } = chatTokens(tokenizer, asMessages(prompt, "user"), asMessages(answer, "assistant"), endIds);
+  const asMessages = (given: Given, role: string) =>
+    typeof given === "string" ? [{ role, content: given }] : given;
+  const { completionIds, ...rest } = chatTokens(
+    tokenizer,
+    asMessages(prompt, "user"),
+    asMessages(answer, "assistant"),
+    endIds,
+  );
   return { ...rest, completionIds: withEnd(completionIds, endIds), warning: rest.warning };
 }
 
@@ -140,16 +161,31 @@ function commonTurns(a: readonly Message[], b: readonly Message[]): number {
 
 function needTokenizer({ tokenizer }: RowBuilder, source: Source): Tokenizer {
   if (tokenizer) return tokenizer;
-  throw fail(source, "the record is text and the model has no tokenizer", undefined, "Add tokenizer.json to the model's folder, or give token ids");
+  throw fail(
+    source,
+    "the record is text and the model has no tokenizer",
+    undefined,
+    "Add tokenizer.json to the model's folder, or give token ids",
+  );
 }
 
 function checkIds(ids: readonly number[], vocabularySize: number, source: Source): void {
   const bad = ids.find((id) => id >= vocabularySize);
   if (bad === undefined) return;
-  throw fail(source, `token id ${bad} does not exist`, `the model's vocabulary has ${vocabularySize} tokens`, "Use the tokenizer that belongs to the model");
+  throw fail(
+    source,
+    `token id ${bad} does not exist`,
+    `the model's vocabulary has ${vocabularySize} tokens`,
+    "Use the tokenizer that belongs to the model",
+  );
 }
 
-function truncate(prompt: readonly number[], completions: readonly (readonly number[])[], { maxLength, truncation }: RowLimits, source: Source) {
+function truncate(
+  prompt: readonly number[],
+  completions: readonly (readonly number[])[],
+  { maxLength, truncation }: RowLimits,
+  source: Source,
+) {
   const longest = Math.max(...completions.map((c) => c.length));
   if (prompt.length + longest <= maxLength) return { prompt, completions, truncated: 0 };
   if (truncation === "error") {
@@ -165,9 +201,15 @@ function truncate(prompt: readonly number[], completions: readonly (readonly num
   const kept = truncation === "keep-end" ? prompt.slice(-room) : prompt.slice(0, room);
   const shortened = completions.map((c) => c.slice(0, maxLength - kept.length));
   if (shortened.some((c) => c.length === 0)) {
-    throw fail(source, "a completion is empty after truncation", `data.maxLength is ${maxLength}`, "Raise data.maxLength");
+    throw fail(
+      source,
+      "a completion is empty after truncation",
+      `data.maxLength is ${maxLength}`,
+      "Raise data.maxLength",
+    );
   }
-  const removed = prompt.length - kept.length + completions.reduce((n, c, i) => n + c.length - shortened[i].length, 0);
+  const removed =
+    prompt.length - kept.length + completions.reduce((n, c, i) => n + c.length - shortened[i].length, 0);
   return { prompt: kept, completions: shortened, truncated: removed };
 }
 

@@ -101,9 +101,7 @@ export class Graph {
     attributes: Record<string, Attribute> = {},
     domain = "",
   ): Tensor[] {
-    const tensors = outputs.map(
-      (o) => new Tensor(this, `t${this.#count++}`, o.dtype ?? "float", o.shape),
-    );
+    const tensors = outputs.map((o) => new Tensor(this, `t${this.#count++}`, o.dtype ?? "float", o.shape));
     this.nodes.push({
       type,
       domain,

@@ -28,11 +28,17 @@ export function emit(graph: Graph, outputs: Readonly<Record<string, Tensor>>): U
       );
     }
     g.uint32(tag(2, bytes)).string("prefopt"); // name
-    for (const c of graph.constants) if (used.has(c.id)) message(g, 5, (w) => writeConstant(w, c, graph.float));
-    for (const t of graph.inputs) if (used.has(t.id)) message(g, 11, (w) => writeValue(w, t.id, t, graph.float));
-    for (const [name, t] of Object.entries(outputs)) message(g, 12, (w) => writeValue(w, name, t, graph.float));
+    for (const c of graph.constants)
+      if (used.has(c.id)) message(g, 5, (w) => writeConstant(w, c, graph.float));
+    for (const t of graph.inputs)
+      if (used.has(t.id)) message(g, 11, (w) => writeValue(w, t.id, t, graph.float));
+    for (const [name, t] of Object.entries(outputs))
+      message(g, 12, (w) => writeValue(w, name, t, graph.float));
   });
-  for (const [domain, version] of [["", 21], ["com.microsoft", 1]] as const) {
+  for (const [domain, version] of [
+    ["", 21],
+    ["com.microsoft", 1],
+  ] as const) {
     message(writer, 8, (w) => w.uint32(tag(1, bytes)).string(domain).uint32(tag(2, varint)).int64(version));
   }
   return writer.finish();
@@ -41,7 +47,11 @@ export function emit(graph: Graph, outputs: Readonly<Record<string, Tensor>>): U
 /** The inputs that the emitted model declares: those that an output needs. */
 export function inputsOf(graph: Graph, outputs: Readonly<Record<string, Tensor>>): Tensor[] {
   const targets = Object.values(outputs);
-  const used = new Set(needed(graph.nodes, targets).flatMap((n) => n.inputs).concat(targets.map((t) => t.id)));
+  const used = new Set(
+    needed(graph.nodes, targets)
+      .flatMap((n) => n.inputs)
+      .concat(targets.map((t) => t.id)),
+  );
   return graph.inputs.filter((t) => used.has(t.id));
 }
 
@@ -74,7 +84,8 @@ function writeNode(w: BinaryWriter, node: GraphNode): void {
   for (const id of node.inputs) w.uint32(tag(1, bytes)).string(id);
   for (const id of node.outputs) w.uint32(tag(2, bytes)).string(id);
   w.uint32(tag(4, bytes)).string(node.type);
-  for (const [name, value] of Object.entries(node.attributes)) message(w, 5, (a) => writeAttribute(a, name, value));
+  for (const [name, value] of Object.entries(node.attributes))
+    message(w, 5, (a) => writeAttribute(a, name, value));
   if (node.domain) w.uint32(tag(7, bytes)).string(node.domain);
 }
 

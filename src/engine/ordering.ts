@@ -15,7 +15,9 @@ export function after(x: Tensor, ...dependencies: Tensor[]): Tensor {
   const one = [{ name: "first", size: 1 }];
   return graph.untaped(() => {
     const firsts = dependencies.map((d) => {
-      const flat = graph.node("Reshape", [d, graph.integers([-1])], { shape: [{ name: "flat", size: d.elements }] });
+      const flat = graph.node("Reshape", [d, graph.integers([-1])], {
+        shape: [{ name: "flat", size: d.elements }],
+      });
       const first = graph.node("Slice", [flat, graph.integers([0]), graph.integers([1])], { shape: one });
       return graph.node("Cast", [first], { dtype: "int64", shape: one }, { to: 7 });
     });

@@ -21,7 +21,10 @@ export interface Sample {
   readonly reward: number;
 }
 
-export interface SampleOptions extends Pick<GenerateOptions, "maxTokens" | "seed" | "signal" | "onProgress" | "endIds"> {
+export interface SampleOptions extends Pick<
+  GenerateOptions,
+  "maxTokens" | "seed" | "signal" | "onProgress" | "endIds"
+> {
   readonly reward: RewardFunction;
 }
 
@@ -39,7 +42,11 @@ export async function sampleModel(
       const [prompt, completion] = [text(prompts[i]), text(ids)];
       const score = await reward.score(prompt, completion);
       if (!Number.isFinite(score)) {
-        throw new RequestError({ code: "reward-not-finite", what: `reward ${reward.id} gave ${score}`, where: `sample ${i + 1}: ${prompt}${completion}` });
+        throw new RequestError({
+          code: "reward-not-finite",
+          what: `reward ${reward.id} gave ${score}`,
+          where: `sample ${i + 1}: ${prompt}${completion}`,
+        });
       }
       return { prompt, completion, promptIds: prompts[i], ids, finish, reward: score };
     }),
@@ -80,9 +87,16 @@ export interface KlEstimate {
 }
 
 /** KL(policy ‖ reference) of whole sequences: the mean over the policy's samples of Σ_t log π(y_t) - log π_ref(y_t). */
-export async function sequenceKl(samples: readonly Sample[], policy: LanguageModel, reference: LanguageModel): Promise<KlEstimate> {
+export async function sequenceKl(
+  samples: readonly Sample[],
+  policy: LanguageModel,
+  reference: LanguageModel,
+): Promise<KlEstimate> {
   const trees = samples.map((s) => ({ prompt: s.promptIds, completions: [s.ids] }));
-  const [own, other] = [await new TextScorer(policy).score(trees), await new TextScorer(reference).score(trees)];
+  const [own, other] = [
+    await new TextScorer(policy).score(trees),
+    await new TextScorer(reference).score(trees),
+  ];
   const ratios = own.map(([logps], i) => logps.reduce((sum, logp, t) => sum + logp - other[i][0][t], 0));
   return { kl: mean(ratios), klError: standardError(ratios) };
 }

@@ -20,9 +20,17 @@ export interface BootstrapOptions {
 }
 
 /** Wins of `scores` against `others`, index by index. */
-export function winRate(scores: readonly number[], others: readonly number[], options: BootstrapOptions = {}): Interval {
+export function winRate(
+  scores: readonly number[],
+  others: readonly number[],
+  options: BootstrapOptions = {},
+): Interval {
   if (scores.length !== others.length) {
-    throw new RequestError({ code: "unpaired-scores", what: `${scores.length} scores against ${others.length}`, why: "a win rate compares them prompt by prompt" });
+    throw new RequestError({
+      code: "unpaired-scores",
+      what: `${scores.length} scores against ${others.length}`,
+      why: "a win rate compares them prompt by prompt",
+    });
   }
   const wins = scores.map((s, i) => (s > others[i] ? 1 : s === others[i] ? 0.5 : 0));
   return bootstrapMean(wins, options);
@@ -31,7 +39,8 @@ export function winRate(scores: readonly number[], others: readonly number[], op
 /** The mean of values with a percentile bootstrap interval. Throws for no values. */
 export function bootstrapMean(values: readonly number[], options: BootstrapOptions = {}): Interval {
   const { confidence = 0.95, resamples = 2000, seed = 1 } = options;
-  if (values.length === 0) throw new RequestError({ code: "no-samples", what: "there is nothing to take a mean of" });
+  if (values.length === 0)
+    throw new RequestError({ code: "no-samples", what: "there is nothing to take a mean of" });
   const rng = random(seed, "bootstrap");
   const means = Array.from({ length: resamples }, () => {
     let sum = 0;

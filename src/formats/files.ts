@@ -30,15 +30,23 @@ const reasons: Readonly<Record<string, readonly [why: string, fix: string]>> = {
 function systemReason(error: unknown): { why: string; fix?: string } {
   const code = (error as NodeJS.ErrnoException | undefined)?.code ?? "";
   const known = reasons[code];
-  return known ? { why: known[0], fix: known[1] } : { why: error instanceof Error ? error.message : String(error) };
+  return known
+    ? { why: known[0], fix: known[1] }
+    : { why: error instanceof Error ? error.message : String(error) };
 }
 
 export function cannotRead(path: string, cause: unknown): RequestError {
-  return new RequestError({ code: "cannot-read", what: "cannot be read", where: path, ...systemReason(cause) }, { cause });
+  return new RequestError(
+    { code: "cannot-read", what: "cannot be read", where: path, ...systemReason(cause) },
+    { cause },
+  );
 }
 
 export function cannotWrite(path: string, cause: unknown): WorkError {
-  return new WorkError({ code: "cannot-write", what: "cannot be written", where: path, ...systemReason(cause) }, { cause });
+  return new WorkError(
+    { code: "cannot-write", what: "cannot be written", where: path, ...systemReason(cause) },
+    { cause },
+  );
 }
 
 async function reading<T>(path: string, work: () => Promise<T>): Promise<T> {
@@ -81,17 +89,25 @@ export async function readJson(path: string): Promise<unknown> {
   try {
     return JSON.parse(text);
   } catch (cause) {
-    throw new RequestError({ code: "not-json", what: "is not valid JSON", where: path, why: (cause as Error).message }, { cause });
+    throw new RequestError(
+      { code: "not-json", what: "is not valid JSON", where: path, why: (cause as Error).message },
+      { cause },
+    );
   }
 }
 
 /** Bytes [start, end) of a file. */
-export async function readRange(path: string, start: number, end: number, into?: Uint8Array): Promise<Uint8Array> {
+export async function readRange(
+  path: string,
+  start: number,
+  end: number,
+  into?: Uint8Array,
+): Promise<Uint8Array> {
   const bytes = into ?? new Uint8Array(end - start);
   await reading(path, async () => {
     const file = await fs.open(path, "r");
     try {
-      for (let at = 0; at < end - start; ) {
+      for (let at = 0; at < end - start;) {
         const { bytesRead } = await file.read(bytes, at, Math.min(end - start - at, 1 << 28), start + at);
         if (bytesRead === 0) throw new Error(`the file ends after ${start + at} bytes`);
         at += bytesRead;
@@ -103,7 +119,8 @@ export async function readRange(path: string, start: number, end: number, into?:
   return bytes;
 }
 
-export const fileSize = (path: string): Promise<number> => reading(path, async () => (await fs.stat(path)).size);
+export const fileSize = (path: string): Promise<number> =>
+  reading(path, async () => (await fs.stat(path)).size);
 
 /** Names in a folder, sorted; an empty list where there is no folder. */
 export async function listFolder(path: string): Promise<string[]> {
@@ -120,7 +137,10 @@ export async function removePath(path: string): Promise<void> {
 }
 
 /** Writes a file aside, flushes it and renames it into place. On failure the old file is as it was and nothing is left over. */
-export async function writeFileAtomic(path: string, data: string | Uint8Array | AsyncIterable<Uint8Array> | Iterable<Uint8Array>): Promise<void> {
+export async function writeFileAtomic(
+  path: string,
+  data: string | Uint8Array | AsyncIterable<Uint8Array> | Iterable<Uint8Array>,
+): Promise<void> {
   const aside = `${path}.${process.pid}.partial`;
   await writing(path, async () => {
     try {
@@ -141,7 +161,8 @@ export async function writeFileAtomic(path: string, data: string | Uint8Array | 
 }
 
 async function writeAll(file: fs.FileHandle, part: Uint8Array): Promise<void> {
-  for (let at = 0; at < part.length; ) at += (await file.write(part, at, Math.min(part.length - at, 1 << 28))).bytesWritten;
+  for (let at = 0; at < part.length;)
+    at += (await file.write(part, at, Math.min(part.length - at, 1 << 28))).bytesWritten;
 }
 
 /** Appends text to a file, making it if need be. */
@@ -175,7 +196,8 @@ export async function publishFolder(path: string, fill: (folder: string) => Prom
 
 /** Removes what killed processes left half-written in a folder. */
 export async function removeLeftovers(folder: string): Promise<void> {
-  for (const name of await listFolder(folder)) if (name.endsWith(".partial")) await removePath(join(folder, name));
+  for (const name of await listFolder(folder))
+    if (name.endsWith(".partial")) await removePath(join(folder, name));
 }
 
 /** Chunks of a file, for hashing and line reading. */

@@ -11,7 +11,11 @@ export interface ModelFolder {
 
 /** Reads config.json and generation_config.json. Throws where the folder is none, or is of a kind that is not built yet. */
 export async function readModelFolder(folder: string): Promise<ModelFolder> {
-  const notYet = folder.startsWith("hf://") ? "models by hf:// name" : folder.endsWith(".gguf") ? "GGUF files" : undefined;
+  const notYet = folder.startsWith("hf://")
+    ? "models by hf:// name"
+    : folder.endsWith(".gguf")
+      ? "GGUF files"
+      : undefined;
   if (notYet) {
     throw new RequestError({
       code: "not-built-yet",
@@ -21,20 +25,33 @@ export async function readModelFolder(folder: string): Promise<ModelFolder> {
     });
   }
   if (!(await isFolder(folder))) {
-    throw new RequestError({ code: "no-model", what: "there is no such model folder", where: folder, fix: "Name a folder with config.json and model.safetensors" });
+    throw new RequestError({
+      code: "no-model",
+      what: "there is no such model folder",
+      where: folder,
+      fix: "Name a folder with config.json and model.safetensors",
+    });
   }
   const path = joinPath(folder, "config.json");
   if (!(await exists(path))) {
-    throw new RequestError({ code: "no-config", what: "there is no config.json", where: folder, fix: "Name a Hugging Face model folder" });
+    throw new RequestError({
+      code: "no-config",
+      what: "there is no config.json",
+      where: folder,
+      fix: "Name a Hugging Face model folder",
+    });
   }
   const generation = joinPath(folder, "generation_config.json");
   return {
     config: asObject(await readJson(path), path),
-    generationConfig: (await exists(generation)) ? asObject(await readJson(generation), generation) : undefined,
+    generationConfig: (await exists(generation))
+      ? asObject(await readJson(generation), generation)
+      : undefined,
   };
 }
 
 function asObject(value: unknown, where: string): Record<string, unknown> {
-  if (typeof value === "object" && value !== null && !Array.isArray(value)) return value as Record<string, unknown>;
+  if (typeof value === "object" && value !== null && !Array.isArray(value))
+    return value as Record<string, unknown>;
   throw new RequestError({ code: "not-an-object", what: "is not a JSON object", where });
 }

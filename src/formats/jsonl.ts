@@ -14,7 +14,10 @@ export function readJsonl(path: string): AsyncGenerator<JsonLine> {
 }
 
 /** The values of a stream of bytes; `name` stands for the file in errors. */
-export async function* readJsonlStream(chunks: AsyncIterable<Uint8Array>, name: string): AsyncGenerator<JsonLine> {
+export async function* readJsonlStream(
+  chunks: AsyncIterable<Uint8Array>,
+  name: string,
+): AsyncGenerator<JsonLine> {
   let line = 0;
   let found = false;
   for await (const text of lines(chunks)) {
@@ -25,7 +28,12 @@ export async function* readJsonlStream(chunks: AsyncIterable<Uint8Array>, name: 
     yield { line, value: parseLine(trimmed, `${name}:${line}`) };
   }
   if (!found) {
-    throw new RequestError({ code: "empty-file", what: "is empty", where: name, fix: "Give one JSON object a line" });
+    throw new RequestError({
+      code: "empty-file",
+      what: "is empty",
+      where: name,
+      fix: "Give one JSON object a line",
+    });
   }
 }
 
@@ -47,7 +55,13 @@ function parseLine(text: string, where: string): unknown {
   } catch (cause) {
     const excerpt = text.length > 60 ? `${text.slice(0, 60)}…` : text;
     throw new RequestError(
-      { code: "not-json", what: "is not valid JSON", where, why: `${(cause as Error).message} in: ${excerpt}`, fix: "Correct the line or remove it" },
+      {
+        code: "not-json",
+        what: "is not valid JSON",
+        where,
+        why: `${(cause as Error).message} in: ${excerpt}`,
+        fix: "Correct the line or remove it",
+      },
       { cause },
     );
   }
@@ -62,7 +76,10 @@ export async function appendJsonl(path: string, ...values: unknown[]): Promise<v
  * Cuts a log back to the lines that `keep` accepts, up to the first that it does not; a last line torn by a kill goes too.
  * Returns what was kept.
  */
-export async function truncateJsonl(path: string, keep: (value: Record<string, unknown>) => boolean): Promise<Record<string, unknown>[]> {
+export async function truncateJsonl(
+  path: string,
+  keep: (value: Record<string, unknown>) => boolean,
+): Promise<Record<string, unknown>[]> {
   if (!(await exists(path))) return [];
   const kept: Record<string, unknown>[] = [];
   for (const line of (await readText(path)).split("\n")) {

@@ -54,7 +54,12 @@ export async function lockFolder(folder: string): Promise<FolderLock> {
     if (moved !== text) await link(dead, path).catch(() => undefined); // it was a new holder's: put it back
     await rm(dead, { force: true });
   }
-  throw new RequestError({ code: "folder-in-use", what: "its lock keeps changing hands", where: folder, fix: "Try again" });
+  throw new RequestError({
+    code: "folder-in-use",
+    what: "its lock keeps changing hands",
+    where: folder,
+    fix: "Try again",
+  });
 }
 
 function parse(text: string): Holder | undefined {

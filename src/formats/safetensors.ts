@@ -24,7 +24,21 @@ export interface SafetensorsFile {
 
 /** Bytes of an element; names in the reference writer's order, which is from the end of its list to the start. */
 const elementBytes: Readonly<Record<string, number>> = {
-  U64: 8, I64: 8, F64: 8, F32: 4, U32: 4, I32: 4, BF16: 2, F16: 2, U16: 2, I16: 2, F8_E4M3: 1, F8_E5M2: 1, I8: 1, U8: 1, BOOL: 1,
+  U64: 8,
+  I64: 8,
+  F64: 8,
+  F32: 4,
+  U32: 4,
+  I32: 4,
+  BF16: 2,
+  F16: 2,
+  U16: 2,
+  I16: 2,
+  F8_E4M3: 1,
+  F8_E5M2: 1,
+  I8: 1,
+  U8: 1,
+  BOOL: 1,
 };
 const writerOrder = ["U64", "I64", "F64", "F32", "U32", "I32", "BF16", "F16", "U16", "I16"];
 const headerLimit = 100_000_000;
@@ -42,7 +56,8 @@ export async function openSafetensors(path: string): Promise<SafetensorsFile> {
     });
   if (size < 8) throw broken(`it has ${size} bytes and the header's length alone takes 8`);
   const length = Number(new DataView((await readRange(path, 0, 8)).buffer).getBigUint64(0, true));
-  if (length > headerLimit) throw broken(`its header claims ${length} bytes, more than the format's limit of ${headerLimit}`);
+  if (length > headerLimit)
+    throw broken(`its header claims ${length} bytes, more than the format's limit of ${headerLimit}`);
   if (8 + length > size) throw broken(`its header claims ${length} bytes and the file has only ${size}`);
   const text = new TextDecoder().decode(await readRange(path, 8, 8 + length));
   const entries = parseHeader(text, broken);
@@ -56,10 +71,15 @@ export async function openSafetensors(path: string): Promise<SafetensorsFile> {
       const info = tensors.get(name);
       if (!info) throw broken("there is no such tensor", name);
       const decode = decoders[info.dtype];
-      if (!decode) throw broken(`its type ${info.dtype} cannot be read as numbers here (${Object.keys(decoders).join(", ")} can)`, name);
+      if (!decode)
+        throw broken(
+          `its type ${info.dtype} cannot be read as numbers here (${Object.keys(decoders).join(", ")} can)`,
+          name,
+        );
       const elements = info.shape.reduce((a, b) => a * b, 1);
       const out = into ?? new Float32Array(elements);
-      if (out.length !== elements) throw broken(`it has ${elements} elements, ${out.length} were expected`, name);
+      if (out.length !== elements)
+        throw broken(`it has ${elements} elements, ${out.length} were expected`, name);
       const bytes = await readRange(path, dataStart + info.begin, dataStart + info.end);
       decode(bytes, out);
       return out;
@@ -77,7 +97,8 @@ function parseHeader(text: string, broken: Fail): Record<string, unknown> {
   } catch (cause) {
     throw broken(`its header is not JSON (${(cause as Error).message})`);
   }
-  if (typeof parsed !== "object" || parsed === null || Array.isArray(parsed)) throw broken("its header is not a JSON object");
+  if (typeof parsed !== "object" || parsed === null || Array.isArray(parsed))
+    throw broken("its header is not a JSON object");
   // JSON.parse keeps the last of two equal names; the format has each once.
   for (const [, name] of text.matchAll(/"((?:[^"\\]|\\.)*)"\s*:\s*\{/g)) {
     if (seen.has(name)) throw broken("its header names it twice", name);
@@ -96,20 +117,29 @@ function readEntries(entries: Record<string, unknown>, dataBytes: number, broken
       continue;
     }
     const { dtype, shape, data_offsets: offsets } = (entry ?? {}) as Record<string, unknown>;
-    if (typeof dtype !== "string" || !Object.hasOwn(elementBytes, dtype)) throw broken(`its type ${JSON.stringify(dtype)} is not known`, name);
-    if (!Array.isArray(shape) || !shape.every(isCount)) throw broken("its shape is not a list of sizes", name);
-    if (!Array.isArray(offsets) || offsets.length !== 2 || !offsets.every(isCount)) throw broken("its offsets are not two positions", name);
+    if (typeof dtype !== "string" || !Object.hasOwn(elementBytes, dtype))
+      throw broken(`its type ${JSON.stringify(dtype)} is not known`, name);
+    if (!Array.isArray(shape) || !shape.every(isCount))
+      throw broken("its shape is not a list of sizes", name);
+    if (!Array.isArray(offsets) || offsets.length !== 2 || !offsets.every(isCount))
+      throw broken("its offsets are not two positions", name);
     const [begin, end] = offsets as [number, number];
     const wanted = shape.reduce((a, b) => a * b, elementBytes[dtype]);
-    if (end - begin !== wanted) throw broken(`its shape and type take ${wanted} bytes, its offsets span ${end - begin}`, name);
+    if (end - begin !== wanted)
+      throw broken(`its shape and type take ${wanted} bytes, its offsets span ${end - begin}`, name);
     tensors.set(name, { dtype, shape, begin, end });
   }
   let at = 0;
-  for (const [name, { begin, end }] of [...tensors].sort(([, a], [, b]) => a.begin - b.begin || a.end - b.end)) {
+  for (const [name, { begin, end }] of [...tensors].sort(
+    ([, a], [, b]) => a.begin - b.begin || a.end - b.end,
+  )) {
     if (begin !== at) throw broken(`it begins at ${begin} and the tensor before it ends at ${at}`, name);
     at = end;
   }
-  if (at !== dataBytes) throw broken(`its tensors take ${at} bytes and the file holds ${dataBytes}: it is ${at > dataBytes ? "cut short" : "too long"}`);
+  if (at !== dataBytes)
+    throw broken(
+      `its tensors take ${at} bytes and the file holds ${dataBytes}: it is ${at > dataBytes ? "cut short" : "too long"}`,
+    );
   return { tensors, metadata };
 }
 
@@ -145,7 +175,11 @@ const encoders: Readonly<Record<FloatDtype, (data: Float32Array) => Uint8Array>>
 };
 
 /** Writes tensors in the reference writer's order (widest type first, then by name), whole or not at all. */
-export async function writeSafetensors(path: string, tensors: Iterable<TensorData>, metadata: Record<string, string> = { format: "pt" }): Promise<void> {
+export async function writeSafetensors(
+  path: string,
+  tensors: Iterable<TensorData>,
+  metadata: Record<string, string> = { format: "pt" },
+): Promise<void> {
   const rank = (t: TensorData) => writerOrder.indexOf(t.dtype ?? "F32");
   const sorted = [...tensors].sort((a, b) => rank(a) - rank(b) || (a.name < b.name ? -1 : 1));
   let at = 0;

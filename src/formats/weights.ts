@@ -4,7 +4,14 @@
  */
 import { RequestError } from "../errors.ts";
 import { exists, joinPath, listFolder, readJson, writeFileAtomic } from "./files.ts";
-import { type FloatDtype, type SafetensorsFile, type TensorData, type TensorInfo, openSafetensors, writeSafetensors } from "./safetensors.ts";
+import {
+  type FloatDtype,
+  type SafetensorsFile,
+  type TensorData,
+  type TensorInfo,
+  openSafetensors,
+  writeSafetensors,
+} from "./safetensors.ts";
 
 export interface WeightsSource {
   readonly tensors: ReadonlyMap<string, TensorInfo>;
@@ -24,7 +31,9 @@ export async function openWeights(folder: string): Promise<WeightsSource> {
     what: `there is no ${single}`,
     where: folder,
     why: old ? `it holds ${old}, an older format that can run code when it is read` : undefined,
-    fix: old ? "Save the model as safetensors first: model.save_pretrained(folder) in Python's transformers" : "Name a folder with weights",
+    fix: old
+      ? "Save the model as safetensors first: model.save_pretrained(folder) in Python's transformers"
+      : "Name a folder with weights",
   });
 }
 
@@ -32,7 +41,14 @@ async function openShards(folder: string): Promise<WeightsSource> {
   const path = joinPath(folder, indexName);
   const index = (await readJson(path)) as { weight_map?: Record<string, string> };
   const map = Object.entries(index.weight_map ?? {});
-  const fail = (what: string, why?: string) => new RequestError({ code: "index-invalid", what, where: path, why, fix: "Copy or download the folder again" });
+  const fail = (what: string, why?: string) =>
+    new RequestError({
+      code: "index-invalid",
+      what,
+      where: path,
+      why,
+      fix: "Copy or download the folder again",
+    });
   if (map.length === 0) throw fail('there is no "weight_map"');
   const files = new Map<string, SafetensorsFile>();
   for (const name of new Set(map.map(([, file]) => file))) {
@@ -65,7 +81,11 @@ export interface WriteWeightsOptions {
 }
 
 /** Writes tensors into a folder, in shards where they are too large for one file. */
-export async function writeWeights(folder: string, tensors: readonly TensorData[], options: WriteWeightsOptions = {}): Promise<void> {
+export async function writeWeights(
+  folder: string,
+  tensors: readonly TensorData[],
+  options: WriteWeightsOptions = {},
+): Promise<void> {
   const { dtype = "F32", maxShardBytes = 5e9 } = options;
   const bytesOf = (t: TensorData) => t.data.length * (dtype === "F32" ? 4 : 2);
   const shards: TensorData[][] = [[]];
@@ -86,6 +106,9 @@ export async function writeWeights(folder: string, tensors: readonly TensorData[
     await writeSafetensors(joinPath(folder, name), shard);
     for (const tensor of shard) weightMap[tensor.name] = name;
   }
-  const index = { metadata: { total_size: tensors.reduce((n, t) => n + bytesOf(t), 0) }, weight_map: weightMap };
+  const index = {
+    metadata: { total_size: tensors.reduce((n, t) => n + bytesOf(t), 0) },
+    weight_map: weightMap,
+  };
   await writeFileAtomic(joinPath(folder, indexName), `${JSON.stringify(index, null, 2)}\n`);
 }

@@ -41,7 +41,10 @@ export class Decoder {
       this.#memory.push(memory);
       return new Float32Array(memory);
     };
-    this.#caches = Array.from({ length: model.architecture.layers }, () => ({ keys: allocate(), values: allocate() }));
+    this.#caches = Array.from({ length: model.architecture.layers }, () => ({
+      keys: allocate(),
+      values: allocate(),
+    }));
   }
 
   /** Reads prompts into their slots; returns for each the logits after its last token, [vocabulary]. */
@@ -54,7 +57,10 @@ export class Decoder {
     ids.fill(0n);
     prompts.forEach((prompt, r) => {
       prompt.ids.forEach((id, t) => (ids[r * time + t] = BigInt(id)));
-      const table = rope.tables(prompt.ids.map((_, t) => t), prompt.ids.length);
+      const table = rope.tables(
+        prompt.ids.map((_, t) => t),
+        prompt.ids.length,
+      );
       cos.set(table.cos, (r * time * rope.width) / 2);
       sin.set(table.sin, (r * time * rope.width) / 2);
       last[r] = BigInt(r * time + prompt.ids.length - 1);
@@ -68,7 +74,10 @@ export class Decoder {
           const from = program.bound.outputs[`${part}/${layer}`] as Float32Array;
           for (let h = 0; h < kvHeads; h++) {
             const start = (r * kvHeads + h) * time * headDim;
-            cache[part].set(from.subarray(start, start + length * headDim), (slot * kvHeads + h) * this.capacity * headDim);
+            cache[part].set(
+              from.subarray(start, start + length * headDim),
+              (slot * kvHeads + h) * this.capacity * headDim,
+            );
           }
         }
       });
@@ -137,8 +146,16 @@ export class Decoder {
     const hidden = architecture.hidden(declared.weights, inputs, attend);
     const logits = linear(hidden, architecture.head(declared.weights));
     const caches = (prefix: string, of: (i: number) => { keys: unknown; values: unknown }) =>
-      Object.fromEntries(this.#caches.flatMap((_, i) => [[`${prefix}/keys/${i}`, of(i).keys], [`${prefix}/values/${i}`, of(i).values]]));
-    const program = await compile(backend, graph, { logits, ...caches("new", (i) => grown[i]) } as Record<string, typeof logits>);
+      Object.fromEntries(
+        this.#caches.flatMap((_, i) => [
+          [`${prefix}/keys/${i}`, of(i).keys],
+          [`${prefix}/values/${i}`, of(i).values],
+        ]),
+      );
+    const program = await compile(backend, graph, { logits, ...caches("new", (i) => grown[i]) } as Record<
+      string,
+      typeof logits
+    >);
     const arrays = {
       ids: new BigInt64Array(this.slots),
       cos: new Float32Array(this.slots * half.size),
@@ -147,7 +164,10 @@ export class Decoder {
       total: new Int32Array(1),
     };
     const memory = (prefix: string) => caches(prefix, (i) => this.#caches[i]) as Record<string, Float32Array>;
-    const bound = program.bind({ ...weights.named(), ...arrays, order: ascending(this.slots), ...memory("past") }, memory("new"));
+    const bound = program.bind(
+      { ...weights.named(), ...arrays, order: ascending(this.slots), ...memory("past") },
+      memory("new"),
+    );
     return { ...arrays, bound, release: () => program.release() };
   }
 }
@@ -172,7 +192,11 @@ interface StepProgram {
 }
 
 /** A program that reads right-padded prompts, [rows, time], and gives last logits and every layer's keys and values. */
-async function compilePrompt(model: LanguageModel, rowCount: number, columns: number): Promise<PromptProgram> {
+async function compilePrompt(
+  model: LanguageModel,
+  rowCount: number,
+  columns: number,
+): Promise<PromptProgram> {
   const { architecture, weights, backend } = model;
   const graph = new Graph();
   const declared = declareWeights(graph, architecture.parameters);
@@ -201,13 +225,19 @@ async function compilePrompt(model: LanguageModel, rowCount: number, columns: nu
     sin: new Float32Array(tokens.size * half.size),
     last: new BigInt64Array(rowCount),
   };
-  const bound = program.bind({ ...weights.named(), ...arrays, mask: causalMask(rowCount, columns), order: ascending(tokens.size) });
+  const bound = program.bind({
+    ...weights.named(),
+    ...arrays,
+    mask: causalMask(rowCount, columns),
+    order: ascending(tokens.size),
+  });
   return { ...arrays, bound, release: () => program.release() };
 }
 
 function causalMask(rows: number, time: number): Float32Array {
   const mask = new Float32Array(rows * time * time).fill(-1e9);
-  for (let r = 0; r < rows; r++) for (let t = 0; t < time; t++) mask.fill(0, (r * time + t) * time, (r * time + t) * time + t + 1);
+  for (let r = 0; r < rows; r++)
+    for (let t = 0; t < time; t++) mask.fill(0, (r * time + t) * time, (r * time + t) * time + t + 1);
   return mask;
 }
 

@@ -49,8 +49,21 @@ interface Job extends Generated {
 }
 
 /** Completions of each prompt: result[prompt][sample]. Throws when a prompt leaves no room in the model's context. */
-export async function generate(model: LanguageModel, prompts: readonly (readonly number[])[], options: GenerateOptions = {}): Promise<Generated[][]> {
-  const { maxTokens = 128, n = 1, seed = 1, ignoreEos = false, endIds = model.endIds, onToken, onProgress, signal } = options;
+export async function generate(
+  model: LanguageModel,
+  prompts: readonly (readonly number[])[],
+  options: GenerateOptions = {},
+): Promise<Generated[][]> {
+  const {
+    maxTokens = 128,
+    n = 1,
+    seed = 1,
+    ignoreEos = false,
+    endIds = model.endIds,
+    onToken,
+    onProgress,
+    signal,
+  } = options;
   const sampling = samplingSchema.parse(pickSampling(options));
   const ends = new Set(ignoreEos ? [] : endIds);
   const jobs = prompts.flatMap((prompt, p) =>
@@ -64,14 +77,19 @@ export async function generate(model: LanguageModel, prompts: readonly (readonly
       rng: random(seed, "sample", p, s),
     })),
   );
-  const results = prompts.map((_, p) => jobs.filter((j) => j.prompt === p).map(({ ids, logps }): Generated => ({ ids, logps, finish: "length" })));
+  const results = prompts.map((_, p) =>
+    jobs.filter((j) => j.prompt === p).map(({ ids, logps }): Generated => ({ ids, logps, finish: "length" })),
+  );
   if (jobs.length === 0) return results;
 
   const longest = Math.max(...jobs.map((j) => prompts[j.prompt].length + j.room));
   const capacity = roundedUp(longest);
   const { layers, attention } = model.architecture;
   const slotBytes = layers * 2 * attention.kvHeads * capacity * attention.headDim * 4;
-  const slots = Math.max(1, Math.min(roundedUp(jobs.length, 4), mostSlots, Math.floor(cacheBytes / slotBytes)));
+  const slots = Math.max(
+    1,
+    Math.min(roundedUp(jobs.length, 4), mostSlots, Math.floor(cacheBytes / slotBytes)),
+  );
   const decoder = new Decoder(model, slots, capacity);
   const vocabulary = model.architecture.vocabularySize;
   const active: (Job | undefined)[] = new Array<Job | undefined>(slots).fill(undefined);
@@ -97,7 +115,10 @@ export async function generate(model: LanguageModel, prompts: readonly (readonly
       const free = active.flatMap((job, slot) => (job ? [] : [slot]));
       const enough = Math.min(waiting.length, Math.max(1, slots / 4));
       if (waiting.length > 0 && free.length >= enough) {
-        const taken = free.slice(0, waiting.length).map((slot) => ({ slot, job: waiting.shift() })).filter(hasJob);
+        const taken = free
+          .slice(0, waiting.length)
+          .map((slot) => ({ slot, job: waiting.shift() }))
+          .filter(hasJob);
         const logits = await decoder.read(taken.map(({ slot, job }) => ({ slot, ids: prompts[job.prompt] })));
         taken.forEach(({ slot, job }, i) => {
           const goesOn = advance(job, logits[i]);
@@ -132,7 +153,12 @@ function roomFor(model: LanguageModel, prompt: readonly number[], index: number,
   const { context } = model.architecture;
   const where = `prompt ${index + 1}`;
   if (prompt.length === 0) {
-    throw new RequestError({ code: "empty-prompt", what: "the prompt has no tokens", where, fix: "Give at least one token, for example the model's begin token" });
+    throw new RequestError({
+      code: "empty-prompt",
+      what: "the prompt has no tokens",
+      where,
+      fix: "Give at least one token, for example the model's begin token",
+    });
   }
   if (prompt.length >= context) {
     throw new RequestError({

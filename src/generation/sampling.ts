@@ -27,12 +27,16 @@ export interface Drawn {
 /** Draws a token from logits [vocabulary]; `uniform` in [0, 1) decides. */
 export function draw(logits: Float32Array, sampling: Sampling, uniform: number): Drawn {
   const norm = logSumExp(logits);
-  const id = sampling.temperature === 0 ? argmax(logits) : inverseCdf(probabilities(logits, sampling), uniform);
+  const id =
+    sampling.temperature === 0 ? argmax(logits) : inverseCdf(probabilities(logits, sampling), uniform);
   return { id, logp: logits[id] - norm };
 }
 
 /** The filtered, renormalised distribution. */
-export function probabilities(logits: Float32Array, { temperature, topK, topP, minP }: Sampling): Float64Array {
+export function probabilities(
+  logits: Float32Array,
+  { temperature, topK, topP, minP }: Sampling,
+): Float64Array {
   const n = logits.length;
   const scaled = new Float64Array(n);
   let top = -Infinity;

@@ -9,11 +9,15 @@ const architectures: Readonly<Record<string, Architecture>> = { llama };
 export function architectureOf(config: Readonly<Record<string, unknown>>, where: string): CausalLm {
   const type = config.model_type;
   const known = Object.keys(architectures);
-  if (typeof type === "string" && Object.hasOwn(architectures, type)) return architectures[type](config, where);
+  if (typeof type === "string" && Object.hasOwn(architectures, type))
+    return architectures[type](config, where);
   const guess = typeof type === "string" ? nearest(type, known) : undefined;
   throw new RequestError({
     code: "unknown-architecture",
-    what: type === undefined ? 'there is no "model_type"' : `architecture ${JSON.stringify(type)} is not supported`,
+    what:
+      type === undefined
+        ? 'there is no "model_type"'
+        : `architecture ${JSON.stringify(type)} is not supported`,
     where,
     why: `prefopt knows: ${known.join(", ")}`,
     fix: guess ? `Did you mean ${guess}?` : "Use a model of one of these architectures",

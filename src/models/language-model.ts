@@ -31,15 +31,21 @@ export async function loadLanguageModel(folder: string, backend: Backend): Promi
   const weights = ParameterArray.allocate(backend, layoutOf(architecture.parameters));
   const source = await openWeights(folder);
   const wanted = new Set(architecture.parameters.map((p) => p.name));
-  const unexpected = [...source.tensors.keys()].filter((name) => !wanted.has(name) && !architecture.ignores?.(name));
+  const unexpected = [...source.tensors.keys()].filter(
+    (name) => !wanted.has(name) && !architecture.ignores?.(name),
+  );
   const missing = [...wanted].filter((name) => !source.tensors.has(name));
   if (missing.length > 0 || unexpected.length > 0) {
-    const list = (names: string[]) => names.slice(0, 3).join(", ") + (names.length > 3 ? `, … (${names.length})` : "");
+    const list = (names: string[]) =>
+      names.slice(0, 3).join(", ") + (names.length > 3 ? `, … (${names.length})` : "");
     throw new RequestError({
       code: "weights-mismatch",
       what: "the weights do not belong to the configuration",
       where: folder,
-      why: [missing.length > 0 && `missing: ${list(missing)}`, unexpected.length > 0 && `unexpected: ${list(unexpected)}`]
+      why: [
+        missing.length > 0 && `missing: ${list(missing)}`,
+        unexpected.length > 0 && `unexpected: ${list(unexpected)}`,
+      ]
         .filter(Boolean)
         .join("; "),
       fix: "Check that config.json and the weight files come from the same model",
@@ -62,7 +68,11 @@ export async function loadLanguageModel(folder: string, backend: Backend): Promi
 }
 
 /** A model of the given configuration with fresh weights. */
-export function newLanguageModel(config: Readonly<Record<string, unknown>>, seed: number, backend: Backend): LanguageModel {
+export function newLanguageModel(
+  config: Readonly<Record<string, unknown>>,
+  seed: number,
+  backend: Backend,
+): LanguageModel {
   const architecture = architectureOf(config, "the configuration");
   const weights = ParameterArray.allocate(backend, layoutOf(architecture.parameters));
   weights.initialize(seed);
@@ -82,10 +92,20 @@ export interface SaveOptions {
   readonly tokenizerFrom?: string;
 }
 
-const companions = ["tokenizer.json", "tokenizer_config.json", "special_tokens_map.json", "chat_template.jinja", "generation_config.json"];
+const companions = [
+  "tokenizer.json",
+  "tokenizer_config.json",
+  "special_tokens_map.json",
+  "chat_template.jinja",
+  "generation_config.json",
+];
 
 /** Writes a Hugging Face folder into an existing, empty one (see `publishFolder` for doing so in one stroke). */
-export async function saveLanguageModel(model: LanguageModel, folder: string, options: SaveOptions = {}): Promise<void> {
+export async function saveLanguageModel(
+  model: LanguageModel,
+  folder: string,
+  options: SaveOptions = {},
+): Promise<void> {
   const { dtype = "F32", tokenizerFrom = model.folder } = options;
   const names = { F32: "float32", F16: "float16", BF16: "bfloat16" } as const;
   const config = { ...model.architecture.toConfig(), torch_dtype: names[dtype] };
@@ -110,7 +130,10 @@ export function fingerprint(model: LanguageModel): string {
   return sha256(JSON.stringify([model.architecture.toConfig(), weights]));
 }
 
-function specialIds(config: Readonly<Record<string, unknown>>, generation: Readonly<Record<string, unknown>> | undefined) {
+function specialIds(
+  config: Readonly<Record<string, unknown>>,
+  generation: Readonly<Record<string, unknown>> | undefined,
+) {
   const ids = (value: unknown): number[] => [value].flat().filter((v): v is number => typeof v === "number");
   const from = (key: string) => {
     const given = ids(generation?.[key]);

@@ -39,7 +39,12 @@ export const llama: Architecture = (config, where): CausalLm => {
     });
   }
   if (headDim % 2 !== 0) {
-    throw new RequestError({ code: "config-invalid", what: `head_dim ${headDim} is odd`, where, why: "rotary positions turn pairs" });
+    throw new RequestError({
+      code: "config-invalid",
+      what: `head_dim ${headDim} is odd`,
+      where,
+      why: "rotary positions turn pairs",
+    });
   }
   const rope = ropeFromConfig(config, { headDim, maxPositionEmbeddings: maxPositions });
 
@@ -49,8 +54,16 @@ export const llama: Architecture = (config, where): CausalLm => {
   const kv = dim("keyWidth", kvHeads * headDim);
   const mlp = dim("inner", inner);
 
-  const matrix = (name: string, shape: Shape): ParameterSpec => ({ name: `${name}.weight`, shape, initial: { normal: std } });
-  const norm = (name: string): ParameterSpec => ({ name: `${name}.weight`, shape: [hidden], initial: { constant: 1 } });
+  const matrix = (name: string, shape: Shape): ParameterSpec => ({
+    name: `${name}.weight`,
+    shape,
+    initial: { normal: std },
+  });
+  const norm = (name: string): ParameterSpec => ({
+    name: `${name}.weight`,
+    shape: [hidden],
+    initial: { constant: 1 },
+  });
   const projection = (name: string, shape: Shape, bias: boolean): ParameterSpec[] => [
     matrix(name, shape),
     ...(bias ? [{ name: `${name}.bias`, shape: [shape[0]], initial: { constant: 0 } }] : []),
@@ -112,7 +125,9 @@ export const llama: Architecture = (config, where): CausalLm => {
       return rmsNorm(x, w("model.norm.weight"), epsilon);
     },
     toConfig: () => ({
-      ...Object.fromEntries(Object.entries(config).filter(([key]) => !["rope_parameters", "dtype"].includes(key))),
+      ...Object.fromEntries(
+        Object.entries(config).filter(([key]) => !["rope_parameters", "dtype"].includes(key)),
+      ),
       architectures: ["LlamaForCausalLM"],
       model_type: "llama",
       vocab_size: vocabularySize,

@@ -35,9 +35,16 @@ export function fullAttention(
   const width = dim("headDim", headDim);
   const keys = dim("keys", time.size);
   return (q, k, v, layer) => {
-    const queries = transpose(reshape(q, [rows, time, kv, group, width]), ["rows", "kvHeads", "group", "time", "headDim"]);
+    const queries = transpose(reshape(q, [rows, time, kv, group, width]), [
+      "rows",
+      "kvHeads",
+      "group",
+      "time",
+      "headDim",
+    ]);
     const folded = reshape(queries, [rows, kv, dim("queries", group.size * time.size), width]);
-    const spread = (x: Tensor) => transpose(reshape(x, [rows, keys, kv, width]), ["rows", "kvHeads", "keys", "headDim"]);
+    const spread = (x: Tensor) =>
+      transpose(reshape(x, [rows, keys, kv, width]), ["rows", "kvHeads", "keys", "headDim"]);
     const [cacheKeys, cacheValues] = [spread(k), spread(v)];
     collect?.(layer, cacheKeys, cacheValues);
     const y = attention(folded, cacheKeys, cacheValues, mask, scale);

@@ -44,7 +44,11 @@ export function layoutOf(specs: readonly ParameterSpec[]): Layout {
   };
   const matrixElements = place(true);
   const elements = place(false);
-  const parameters = specs.map((s) => ({ ...s, offset: offsets.get(s.name) ?? 0, elements: elementsOf(s.shape) }));
+  const parameters = specs.map((s) => ({
+    ...s,
+    offset: offsets.get(s.name) ?? 0,
+    elements: elementsOf(s.shape),
+  }));
   return { parameters, elements, matrixElements };
 }
 
@@ -57,12 +61,17 @@ export class ParameterArray {
   constructor(layout: Layout, flat: Float32Array) {
     this.layout = layout;
     this.flat = flat;
-    this.#views = new Map(layout.parameters.map((p) => [p.name, flat.subarray(p.offset, p.offset + p.elements)]));
+    this.#views = new Map(
+      layout.parameters.map((p) => [p.name, flat.subarray(p.offset, p.offset + p.elements)]),
+    );
   }
 
   /** A zeroed array in memory of the back end. */
   static allocate(backend: Backend, layout: Layout): ParameterArray {
-    return new ParameterArray(layout, new Float32Array(backend.allocate(layout.elements * 4), 0, layout.elements));
+    return new ParameterArray(
+      layout,
+      new Float32Array(backend.allocate(layout.elements * 4), 0, layout.elements),
+    );
   }
 
   /** The view of one parameter, in the checkpoint's element order. */
@@ -95,7 +104,10 @@ export class ParameterArray {
 export type Weights = (name: string) => Tensor;
 
 /** Declares every parameter as an input of the graph. */
-export function declareWeights(graph: Graph, specs: readonly ParameterSpec[]): { weights: Weights; tensors: Tensor[] } {
+export function declareWeights(
+  graph: Graph,
+  specs: readonly ParameterSpec[],
+): { weights: Weights; tensors: Tensor[] } {
   const byName = new Map(specs.map((s) => [s.name, graph.input(s.name, "float", s.shape)]));
   const weights = (name: string): Tensor => {
     const tensor = byName.get(name);

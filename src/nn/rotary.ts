@@ -60,7 +60,10 @@ const kinds: Readonly<Record<string, (s: Setting) => Frequencies>> = {
 const olderNames: Readonly<Record<string, string>> = { su: "longrope" };
 
 /** The rotary embedding that a parsed config.json describes; old style and new style (`rope_parameters`) are read. */
-export function ropeFromConfig(config: Values, { headDim, maxPositionEmbeddings }: { headDim: number; maxPositionEmbeddings: number }): Rope {
+export function ropeFromConfig(
+  config: Values,
+  { headDim, maxPositionEmbeddings }: { headDim: number; maxPositionEmbeddings: number },
+): Rope {
   const parameters = record(config.rope_parameters) ?? record(config.rope_scaling) ?? {};
   const given = String(parameters.rope_type ?? parameters.type ?? "default");
   const kind = olderNames[given] ?? given;
@@ -77,7 +80,13 @@ export function ropeFromConfig(config: Values, { headDim, maxPositionEmbeddings 
   const partial = numberOr(parameters.partial_rotary_factor ?? config.partial_rotary_factor, 1);
   const width = Math.floor(headDim * partial);
   const original = numberOrNone(config.original_max_position_embeddings);
-  const frequencies = kinds[kind]({ base, width, maxPositions: maxPositionEmbeddings, original, scaling: scalingReader(parameters, kind) });
+  const frequencies = kinds[kind]({
+    base,
+    width,
+    maxPositions: maxPositionEmbeddings,
+    original,
+    scaling: scalingReader(parameters, kind),
+  });
   const { factor = 1, dependsOnLength = false, unlimited = false } = frequencies;
   const { rope_theta: _base, ...scaling } = parameters;
   return {
@@ -97,7 +106,10 @@ export function ropeFromConfig(config: Values, { headDim, maxPositionEmbeddings 
       }
       return { cos, sin };
     },
-    toConfig: () => ({ rope_theta: base, rope_scaling: kind === "default" && partial === 1 ? null : { ...scaling, rope_type: kind } }),
+    toConfig: () => ({
+      rope_theta: base,
+      rope_scaling: kind === "default" && partial === 1 ? null : { ...scaling, rope_type: kind },
+    }),
   };
 }
 
@@ -146,7 +158,8 @@ function yarn({ base, width, maxPositions, original, scaling }: Setting): Freque
   const fast = orDefault(scaling.number("beta_fast"), 32);
   const slow = orDefault(scaling.number("beta_slow"), 1);
   // dim(r) = d' ln(N / (2πr)) / (2 ln base): the dimension that turns r times within the trained length.
-  const dimension = (turns: number) => (width * Math.log(trained / (turns * 2 * Math.PI))) / (2 * Math.log(base));
+  const dimension = (turns: number) =>
+    (width * Math.log(trained / (turns * 2 * Math.PI))) / (2 * Math.log(base));
   const truncate = scaling.flag("truncate", true);
   const low = Math.max(0, truncate ? Math.floor(dimension(fast)) : dimension(fast));
   let high = Math.min(width - 1, truncate ? Math.ceil(dimension(slow)) : dimension(slow));
@@ -168,7 +181,8 @@ function longrope({ base, width, maxPositions, original, scaling }: Setting): Fr
     return plain(base, width).map((f, i) => f / divisors[i]);
   };
   const [short, long] = [divided("short_factor"), divided("long_factor")];
-  const factor = scaling.number("attention_factor") ?? (s > 1 ? Math.sqrt(1 + Math.log(s) / Math.log(trained)) : 1);
+  const factor =
+    scaling.number("attention_factor") ?? (s > 1 ? Math.sqrt(1 + Math.log(s) / Math.log(trained)) : 1);
   return { at: (length) => (length <= trained ? short : long), factor, dependsOnLength: true };
 }
 
@@ -184,7 +198,8 @@ function scalingReader(values: Values, kind: string): ScalingReader {
   const number = (key: string): number | undefined => {
     const value = values[key];
     if (value === undefined || value === null) return undefined;
-    if (typeof value !== "number" || !Number.isFinite(value)) throw invalid(key, `${JSON.stringify(value)} is not a number`);
+    if (typeof value !== "number" || !Number.isFinite(value))
+      throw invalid(key, `${JSON.stringify(value)} is not a number`);
     return value;
   };
   return {
@@ -196,7 +211,8 @@ function scalingReader(values: Values, kind: string): ScalingReader {
     },
     list(key, length) {
       const value = values[key];
-      const good = Array.isArray(value) && value.length === length && value.every((v) => typeof v === "number");
+      const good =
+        Array.isArray(value) && value.length === length && value.every((v) => typeof v === "number");
       if (!good) throw invalid(key, `it must be a list of ${length} numbers`);
       return value as number[];
     },

@@ -37,14 +37,21 @@ type GivenCompletion = z.output<typeof completionSchema>;
 type Example = Record<string, unknown> & { completions: Record<string, GivenCompletion> };
 
 /** Evaluates an objective. Throws a RequestError that names example and field where the input does not do. */
-export async function calculate(backend: Backend, objective: Objective, input: unknown): Promise<Calculation> {
+export async function calculate(
+  backend: Backend,
+  objective: Objective,
+  input: unknown,
+): Promise<Calculation> {
   const examples = parseExamples(objective, input);
   const kind = kindOf(objective, examples);
   const graph = new Graph("float64");
   const source = new GivenScores(graph, objective, examples);
   const { losses, loss, rewards } = combine([{ objective, weight: 1 }], kind, source);
   const wrt = source.differentiable;
-  const given = gradients(loss, wrt.map((w) => w.tensor));
+  const given = gradients(
+    loss,
+    wrt.map((w) => w.tensor),
+  );
   const outputs: Record<string, Tensor> = { losses, loss };
   for (const [role, t] of Object.entries(rewards)) if (t) outputs[`reward/${role}`] = t;
   given.forEach((g, i) => {
@@ -55,7 +62,9 @@ export async function calculate(backend: Backend, objective: Objective, input: u
   return {
     loss: list("loss")[0],
     losses: list("losses"),
-    metrics: rewardMetrics(Object.fromEntries(Object.keys(rewards).map((role) => [role, list(`reward/${role}`)]))),
+    metrics: rewardMetrics(
+      Object.fromEntries(Object.keys(rewards).map((role) => [role, list(`reward/${role}`)])),
+    ),
     gradients: examples.map((example, i) => gradientsOf(example, i)),
   };
 
@@ -111,9 +120,13 @@ class GivenScores implements ScoreSource {
         const c = example.completions[role];
         const length = tokenCount(c);
         const n = dim(tokens, length);
-        const [values, logits] = scorer === "policy" ? [c.policy, c.logits] : [c.reference, c.referenceLogits];
+        const [values, logits] =
+          scorer === "policy" ? [c.policy, c.logits] : [c.reference, c.referenceLogits];
         if (logits && c.tokens) {
-          const all = this.#input(`${i}/${role}/${scorer}Logits`, logits.flat(), [n, dim("vocabulary", logits[0].length)]);
+          const all = this.#input(`${i}/${role}/${scorer}Logits`, logits.flat(), [
+            n,
+            dim("vocabulary", logits[0].length),
+          ]);
           if (scorer === "policy") this.differentiable.push({ tensor: all, example: i, role });
           const ids = relabel(this.#graph.integers(c.tokens), [n]);
           return pick(logSoftmax(all), ids);
@@ -150,10 +163,18 @@ class GivenScores implements ScoreSource {
       const value = e[name];
       if (value === undefined) return undefined;
       if (typeof value === "number" && Number.isFinite(value)) return value;
-      throw new RequestError({ code: "field-invalid", what: `${name} must be a number`, where: `example ${i + 1}` });
+      throw new RequestError({
+        code: "field-invalid",
+        what: `${name} must be a number`,
+        where: `example ${i + 1}`,
+      });
     });
     if (values.every((v) => v === undefined)) return undefined;
-    return this.#input(`field/${name}`, values.map((v) => v ?? otherwise), [this.records]);
+    return this.#input(
+      `field/${name}`,
+      values.map((v) => v ?? otherwise),
+      [this.records],
+    );
   }
 
   batchSize(): Tensor {
@@ -188,7 +209,8 @@ function tokenCount(c: GivenCompletion): number {
 
 function kindOf(objective: Objective, examples: readonly Example[]): RecordKind {
   const kinds = Object.keys(rolesOf) as RecordKind[];
-  const fits = (kind: RecordKind) => examples.every((e) => rolesOf[kind].every((role) => e.completions[role]));
+  const fits = (kind: RecordKind) =>
+    examples.every((e) => rolesOf[kind].every((role) => e.completions[role]));
   const kind = [objective.record, ...kinds].find((k) => fits(k) && canUse(objective.record, k));
   if (kind) return kind;
   const roles = rolesOf[objective.record];

@@ -46,7 +46,9 @@ export function combine(terms: readonly Term[], kind: RecordKind, source: ScoreS
     const own = objective.loss(view, batch);
     const weighted = weight === 1 ? own : mul(weight, own);
     losses = losses ? add(losses, weighted) : weighted;
-    rewards ??= objective.rewards && source.lengths(rolesOf[kind][0]).graph.untaped(() => objective.rewards?.(view, batch));
+    rewards ??=
+      objective.rewards &&
+      source.lengths(rolesOf[kind][0]).graph.untaped(() => objective.rewards?.(view, batch));
   }
   if (!losses) throw new RequestError({ code: "no-objective", what: "a run needs at least one objective" });
   const recordWeights = source.field("weight", 1);

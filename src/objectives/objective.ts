@@ -17,7 +17,9 @@ export const rolesOf = {
 export type RecordKind = keyof typeof rolesOf;
 
 /** A record's completions under their names, every quantity a vector over the records of a batch. */
-export type RecordView<K extends RecordKind = RecordKind> = Readonly<Record<(typeof rolesOf)[K][number], Completion>> & {
+export type RecordView<K extends RecordKind = RecordKind> = Readonly<
+  Record<(typeof rolesOf)[K][number], Completion>
+> & {
   /**
    * An optional number of the record, such as a soft label. Where no record of the run has it: `otherwise`, unchanged;
    * else a vector [records] with `otherwise` in the places of records without it.
@@ -39,7 +41,11 @@ export interface ObjectiveDefinition<K extends RecordKind, S extends OptionSchem
   /** One loss a record, [records]; the batch's loss is their mean. */
   loss(record: RecordView<K>, options: Options<S>, batch: BatchView): Tensor;
   /** Implicit rewards to log for each completion, [records]; no gradient is taken. */
-  rewards?(record: RecordView<K>, options: Options<S>, batch: BatchView): Partial<Record<(typeof rolesOf)[K][number], Tensor>>;
+  rewards?(
+    record: RecordView<K>,
+    options: Options<S>,
+    batch: BatchView,
+  ): Partial<Record<(typeof rolesOf)[K][number], Tensor>>;
 }
 
 /** An objective with its options filled in. */
@@ -63,8 +69,12 @@ export interface ObjectiveFamily {
 }
 
 /** Makes an objective from its definition. */
-export function objective<K extends RecordKind, S extends OptionSchemas>(definition: ObjectiveDefinition<K, S>): ObjectiveFamily {
-  const schema = z.strictObject(definition.options) as unknown as z.ZodType<Options<S> & Record<string, unknown>>;
+export function objective<K extends RecordKind, S extends OptionSchemas>(
+  definition: ObjectiveDefinition<K, S>,
+): ObjectiveFamily {
+  const schema = z.strictObject(definition.options) as unknown as z.ZodType<
+    Options<S> & Record<string, unknown>
+  >;
   const optionNames = Object.keys(definition.options);
   const { id, record, aliases = [] } = definition;
   return {
@@ -91,8 +101,16 @@ export function objective<K extends RecordKind, S extends OptionSchemas>(definit
 }
 
 /** A plain function as an objective of one's own: pairs in, one loss a pair out. */
-export function objectiveOf(loss: (pair: RecordView<"pair">, batch: BatchView) => Tensor, id = "custom"): Objective {
-  return objective({ id, record: "pair", options: {}, loss: (pair, _options, batch) => loss(pair, batch) }).with();
+export function objectiveOf(
+  loss: (pair: RecordView<"pair">, batch: BatchView) => Tensor,
+  id = "custom",
+): Objective {
+  return objective({
+    id,
+    record: "pair",
+    options: {},
+    loss: (pair, _options, batch) => loss(pair, batch),
+  }).with();
 }
 
 function optionError(issue: z.core.$ZodIssue, known: readonly string[], where: string): RequestError {
@@ -105,5 +123,10 @@ function optionError(issue: z.core.$ZodIssue, known: readonly string[], where: s
       fix: guess ? `Did you mean ${guess}?` : `Known: ${known.join(", ") || "none"}`,
     });
   }
-  return new RequestError({ code: "invalid-option", what: `option "${issue.path.join(".")}" is not valid`, where, why: issue.message });
+  return new RequestError({
+    code: "invalid-option",
+    what: `option "${issue.path.join(".")}" is not valid`,
+    where,
+    why: issue.message,
+  });
 }

@@ -8,10 +8,12 @@ export const positive = (fallback: number) => z.number().positive().default(fall
 export const nonNegative = (fallback: number) => z.number().min(0).default(fallback);
 
 /** A number in [low, high). */
-export const within = (low: number, high: number, fallback: number) => z.number().min(low).lt(high).default(fallback);
+export const within = (low: number, high: number, fallback: number) =>
+  z.number().min(low).lt(high).default(fallback);
 
 /** true or false. */
 export const flag = (fallback: boolean) => z.boolean().default(fallback);
 
 /** One of a few names. */
-export const oneOf = <T extends string>(names: readonly [T, ...T[]], fallback: NoInfer<T>) => z.enum(names).default(fallback as never);
+export const oneOf = <T extends string>(names: readonly [T, ...T[]], fallback: NoInfer<T>) =>
+  z.enum(names).default(fallback as never);

@@ -16,7 +16,11 @@ export function registerObjective(family: ObjectiveFamily): void {
   const names = [family.id, ...family.aliases];
   const taken = table.flatMap((o) => [o.id, ...o.aliases]).find((name) => names.includes(name));
   if (taken) {
-    throw new RequestError({ code: "objective-exists", what: `an objective called "${taken}" exists`, fix: "Choose another id" });
+    throw new RequestError({
+      code: "objective-exists",
+      what: `an objective called "${taken}" exists`,
+      fix: "Choose another id",
+    });
   }
   table.push(family);
 }

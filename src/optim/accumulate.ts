@@ -4,10 +4,18 @@ import { add } from "../engine/ops/elementwise.ts";
 import type { ParameterArray } from "../nn/parameters.ts";
 import { ChunkedProgram } from "./chunked.ts";
 
-export async function accumulator(backend: Backend, target: ParameterArray, source: ParameterArray): Promise<() => Promise<void>> {
-  const program = await ChunkedProgram.compile(backend, ({ array }) => ({ sum: add(array("target"), array("source")) }), {
-    arrays: { target: target.flat, source: source.flat },
-    writes: { sum: "target" },
-  });
+export async function accumulator(
+  backend: Backend,
+  target: ParameterArray,
+  source: ParameterArray,
+): Promise<() => Promise<void>> {
+  const program = await ChunkedProgram.compile(
+    backend,
+    ({ array }) => ({ sum: add(array("target"), array("source")) }),
+    {
+      arrays: { target: target.flat, source: source.flat },
+      writes: { sum: "target" },
+    },
+  );
   return () => program.run();
 }

@@ -52,7 +52,11 @@ export async function adamW(
     regions.map(async ({ decays, region }) => {
       const decay = one();
       const scalars = { ...shared, decay };
-      return { decays, decay, program: await ChunkedProgram.compile(backend, kernel, { arrays, scalars, writes, region }) };
+      return {
+        decays,
+        decay,
+        program: await ChunkedProgram.compile(backend, kernel, { arrays, scalars, writes, region }),
+      };
     }),
   );
   return {

@@ -39,7 +39,11 @@ export class ChunkedProgram {
     this.#runs = runs;
   }
 
-  static async compile(backend: Backend, kernel: ChunkKernel, options: ChunkedOptions): Promise<ChunkedProgram> {
+  static async compile(
+    backend: Backend,
+    kernel: ChunkKernel,
+    options: ChunkedOptions,
+  ): Promise<ChunkedProgram> {
     const { arrays, scalars = {}, writes = {} } = options;
     const length = Math.max(...Object.values(arrays).map((a) => a.length));
     const { start, end } = options.region ?? { start: 0, end: length };
@@ -51,7 +55,9 @@ export class ChunkedProgram {
       programs.set(n, program);
       const part = (name: string) => arrays[name].subarray(at, at + n);
       const inputs = Object.fromEntries(Object.keys(arrays).map((name) => [name, part(name)]));
-      const outputs = Object.fromEntries(Object.entries(writes).map(([output, name]) => [output, part(name)]));
+      const outputs = Object.fromEntries(
+        Object.entries(writes).map(([output, name]) => [output, part(name)]),
+      );
       runs.push(program.bind({ ...inputs, ...scalars }, outputs));
     }
     return new ChunkedProgram(runs);

@@ -6,10 +6,17 @@ import type { ParameterArray } from "../nn/parameters.ts";
 import { ChunkedProgram } from "./chunked.ts";
 
 /** A function that measures the norm: squares are summed per chunk in float32, chunks in double precision. */
-export async function gradientNorm(backend: Backend, gradients: ParameterArray): Promise<() => Promise<number>> {
-  const program = await ChunkedProgram.compile(backend, ({ array }) => ({ squares: sum(square(array("g"))) }), {
-    arrays: { g: gradients.flat },
-  });
+export async function gradientNorm(
+  backend: Backend,
+  gradients: ParameterArray,
+): Promise<() => Promise<number>> {
+  const program = await ChunkedProgram.compile(
+    backend,
+    ({ array }) => ({ squares: sum(square(array("g"))) }),
+    {
+      arrays: { g: gradients.flat },
+    },
+  );
   return async () => {
     await program.run();
     return Math.sqrt(program.total("squares"));

@@ -21,7 +21,10 @@ const shapes: Readonly<Record<string, (progress: number) => number>> = {
 };
 
 /** The rate of each step. Throws for a name that is not in the table. */
-export function schedule(name: string, { learningRate, steps, warmup }: ScheduleOptions): (step: number) => number {
+export function schedule(
+  name: string,
+  { learningRate, steps, warmup }: ScheduleOptions,
+): (step: number) => number {
   const shape = Object.hasOwn(shapes, name) ? shapes[name] : undefined;
   if (!shape) {
     const guess = nearest(name, Object.keys(shapes));

@@ -73,7 +73,9 @@ export function pack(trees: readonly Tree[], roles: number, rope: Rope, records 
   const time = roundedUp(Math.max(...segments.map((s) => s.length)));
   const placed = place(segments, time);
   const rows = roundedUp(placed.rows, 8);
-  const counts = Array.from({ length: roles }, (_, k) => trees.reduce((n, t) => n + (t.completions[k]?.length ?? 0), 0));
+  const counts = Array.from({ length: roles }, (_, k) =>
+    trees.reduce((n, t) => n + (t.completions[k]?.length ?? 0), 0),
+  );
   const scored = counts.map((n) => roundedUp(n));
   const half = rope.width / 2;
 
@@ -91,7 +93,13 @@ export function pack(trees: readonly Tree[], roles: number, rope: Rope, records 
 
   for (const { segment, row, column } of placed.segments) {
     const origin = row * time + column;
-    const write = (offset: number, tokens: readonly number[], firstPosition: number, rowLength: number, promptEnd: number) => {
+    const write = (
+      offset: number,
+      tokens: readonly number[],
+      firstPosition: number,
+      rowLength: number,
+      promptEnd: number,
+    ) => {
       const positions = tokens.map((_, i) => firstPosition + i);
       const table = rope.tables(positions, rowLength);
       cos.set(table.cos, (origin + offset) * half);
@@ -121,7 +129,18 @@ export function pack(trees: readonly Tree[], roles: number, rope: Rope, records 
     }
   }
   const tokens = segments.reduce((n, s) => n + s.length, 0);
-  return { shape: { rows, time, scored, records }, ids, cos, sin, mask, index, targets, segments: segmentIds, lengths, tokens };
+  return {
+    shape: { rows, time, scored, records },
+    ids,
+    cos,
+    sin,
+    mask,
+    index,
+    targets,
+    segments: segmentIds,
+    lengths,
+    tokens,
+  };
 }
 
 /** A tree as one segment, or one segment a completion where rotary frequencies depend on the length of the row. */

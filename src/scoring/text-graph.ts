@@ -29,11 +29,20 @@ export interface TextScores {
 }
 
 /** Declares the inputs of a packed batch of the given shape and scores it. `roles` names the completions, in order. */
-export function scoreText(graph: Graph, model: CausalLm, weights: Weights, shape: PackShape, roles: readonly string[]): TextScores {
+export function scoreText(
+  graph: Graph,
+  model: CausalLm,
+  weights: Weights,
+  shape: PackShape,
+  roles: readonly string[],
+): TextScores {
   const [rows, time] = [dim("rows", shape.rows), dim("time", shape.time)];
   const tokens = dim("tokens", shape.rows * shape.time);
   const half = dim("half", model.rope.width / 2);
-  const scored = dim("scored", shape.scored.reduce((a, b) => a + b, 0));
+  const scored = dim(
+    "scored",
+    shape.scored.reduce((a, b) => a + b, 0),
+  );
   const records = dim("records", shape.records);
 
   const mask = graph.input("mask", "float", [rows, dim("one", 1), time, dim("keys", shape.time)]);

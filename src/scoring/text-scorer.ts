@@ -30,7 +30,12 @@ export class TextScorer {
     const scores = new Array<TreeScores>(trees.length);
     let done = 0;
     for (const indices of batches(trees)) {
-      const batch = pack(indices.map((i) => trees[i]), roles, this.#model.architecture.rope, indices.length);
+      const batch = pack(
+        indices.map((i) => trees[i]),
+        roles,
+        this.#model.architecture.rope,
+        indices.length,
+      );
       const logps = await this.#run(batch, roles);
       unpack(batch, logps, roles).forEach((s, k) => (scores[indices[k]] = s));
       done += indices.length;

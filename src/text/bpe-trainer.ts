@@ -46,13 +46,18 @@ export function trainByteLevelBpe(texts: Iterable<string>, options: BpeOptions):
       pre_tokenizer: { type: "ByteLevel", add_prefix_space: false, trim_offsets: true, use_regex: true },
       post_processor: {
         type: "TemplateProcessing",
-        single: [{ SpecialToken: { id: options.beginToken, type_id: 0 } }, { Sequence: { id: "A", type_id: 0 } }],
+        single: [
+          { SpecialToken: { id: options.beginToken, type_id: 0 } },
+          { Sequence: { id: "A", type_id: 0 } },
+        ],
         pair: [
           { SpecialToken: { id: options.beginToken, type_id: 0 } },
           { Sequence: { id: "A", type_id: 0 } },
           { Sequence: { id: "B", type_id: 1 } },
         ],
-        special_tokens: { [options.beginToken]: { id: options.beginToken, ids: [beginId], tokens: [options.beginToken] } },
+        special_tokens: {
+          [options.beginToken]: { id: options.beginToken, ids: [beginId], tokens: [options.beginToken] },
+        },
       },
       decoder: { type: "ByteLevel", add_prefix_space: true, trim_offsets: true, use_regex: true },
       model: {
@@ -74,7 +79,9 @@ export function trainByteLevelBpe(texts: Iterable<string>, options: BpeOptions):
       eos_token: options.endToken,
       pad_token: options.beginToken,
       clean_up_tokenization_spaces: false,
-      added_tokens_decoder: Object.fromEntries(options.specialTokens.map((content, id) => [id, { ...special(content, id), id: undefined }])),
+      added_tokens_decoder: Object.fromEntries(
+        options.specialTokens.map((content, id) => [id, { ...special(content, id), id: undefined }]),
+      ),
       ...(options.chatTemplate !== undefined && { chat_template: options.chatTemplate }),
     },
   };
@@ -95,7 +102,8 @@ interface Word {
 
 function countWords(texts: Iterable<string>): Word[] {
   const counts = new Map<string, number>();
-  for (const text of texts) for (const [word] of text.matchAll(words)) counts.set(word, (counts.get(word) ?? 0) + 1);
+  for (const text of texts)
+    for (const [word] of text.matchAll(words)) counts.set(word, (counts.get(word) ?? 0) + 1);
   const encoder = new TextEncoder();
   return [...counts].map(([word, count]) => ({ parts: [...encoder.encode(word)], count }));
 }
@@ -127,7 +135,8 @@ function learnMerges(all: Word[], bytes: readonly string[], wanted: number): [st
     let best = -1;
     let bestCount = 1;
     for (const [pair, count] of counts) {
-      if (count > bestCount || (count === bestCount && best >= 0 && before(pair, best))) [best, bestCount] = [pair, count];
+      if (count > bestCount || (count === bestCount && best >= 0 && before(pair, best)))
+        [best, bestCount] = [pair, count];
     }
     if (best < 0) break; // nothing occurs twice any more
     const [left, right] = [Math.floor(best / base), best % base];

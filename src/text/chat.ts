@@ -17,7 +17,11 @@ export interface RenderOptions {
 }
 
 /** The text of a conversation under the model's template. Throws where there is none or it refuses the messages. */
-export function renderChat(tokenizer: Tokenizer, messages: readonly Message[], options: RenderOptions = {}): string {
+export function renderChat(
+  tokenizer: Tokenizer,
+  messages: readonly Message[],
+  options: RenderOptions = {},
+): string {
   if (tokenizer.chatTemplate === undefined) {
     throw new RequestError({
       code: "no-chat-template",
@@ -36,7 +40,11 @@ export function renderChat(tokenizer: Tokenizer, messages: readonly Message[], o
     });
   } catch (cause) {
     throw new RequestError(
-      { code: "chat-template-failed", what: "the chat template refuses the conversation", why: (cause as Error).message },
+      {
+        code: "chat-template-failed",
+        what: "the chat template refuses the conversation",
+        why: (cause as Error).message,
+      },
       { cause },
     );
   }
@@ -60,13 +68,19 @@ export interface ChatTokens {
  * A conversation that ends with answers, split into what is given and what is learned. The rendering of everything must
  * begin with the rendering of the prompt; what a template puts after the answer's end token is dropped.
  */
-export function chatTokens(tokenizer: Tokenizer, prompt: readonly Message[], answers: readonly Message[], endIds: readonly number[]): ChatTokens {
+export function chatTokens(
+  tokenizer: Tokenizer,
+  prompt: readonly Message[],
+  answers: readonly Message[],
+  endIds: readonly number[],
+): ChatTokens {
   const promptText = renderChat(tokenizer, prompt, { addGenerationPrompt: true });
   const all = [...prompt, ...answers];
   const promptIds = tokenizer.encode(promptText);
   const fullIds = tokenizer.encode(renderChat(tokenizer, all));
   const shared = commonPrefix(promptIds, fullIds);
-  if (shared === promptIds.length) return { promptIds, completionIds: upToEnd(fullIds.slice(shared), tokenizer, endIds) };
+  if (shared === promptIds.length)
+    return { promptIds, completionIds: upToEnd(fullIds.slice(shared), tokenizer, endIds) };
 
   const asked = prompt.findLast((m) => m.role === "user")?.content.trim() ?? "";
   const reached = tokenizer.decode(promptIds.slice(0, shared));
@@ -74,12 +88,16 @@ export function chatTokens(tokenizer: Tokenizer, prompt: readonly Message[], ans
     return {
       promptIds: promptIds.slice(0, shared),
       completionIds: upToEnd(fullIds.slice(shared), tokenizer, endIds),
-      warning: "the chat template writes a given answer differently from how it asks for one; the prompt was cut at the common part",
+      warning:
+        "the chat template writes a given answer differently from how it asks for one; the prompt was cut at the common part",
     };
   }
   // The template rewrites the prompt itself once an answer follows: ask as generation would, then answer.
   const answer = answers.map((m) => m.content).join("\n");
-  return { promptIds, completionIds: [...tokenizer.encode(answer), ...(endIds.length > 0 ? [endIds[0]] : [])] };
+  return {
+    promptIds,
+    completionIds: [...tokenizer.encode(answer), ...(endIds.length > 0 ? [endIds[0]] : [])],
+  };
 }
 
 /** Completion tokens up to and including the end token that closes the answer. */

@@ -48,7 +48,13 @@ export async function loadTokenizer(folder: string): Promise<Tokenizer> {
   } catch (cause) {
     if (cause instanceof RequestError) throw cause;
     throw new RequestError(
-      { code: "tokenizer-invalid", what: "the tokenizer cannot be used", where: path, why: (cause as Error).message, fix: "Copy or download the file again" },
+      {
+        code: "tokenizer-invalid",
+        what: "the tokenizer cannot be used",
+        where: path,
+        why: (cause as Error).message,
+        fix: "Copy or download the file again",
+      },
       { cause },
     );
   }
@@ -59,7 +65,13 @@ export const hasTokenizer = (folder: string): Promise<boolean> => exists(joinPat
 
 /** A tokenizer from the parsed files. */
 export function makeTokenizer(tokenizerJson: Json, config: Json = {}, template?: string): Tokenizer {
-  const parts = { normalizer: null, pre_tokenizer: null, post_processor: null, decoder: null, ...tokenizerJson };
+  const parts = {
+    normalizer: null,
+    pre_tokenizer: null,
+    post_processor: null,
+    decoder: null,
+    ...tokenizerJson,
+  };
   const inner = new HfTokenizer({ ...parts, pre_tokenizer: withUnicodeDigits(parts.pre_tokenizer) }, config);
   const beginToken = tokenText(config.bos_token);
   const endToken = tokenText(config.eos_token);
@@ -71,7 +83,12 @@ export function makeTokenizer(tokenizerJson: Json, config: Json = {}, template?:
   return {
     encode,
     decode: (ids, { skipSpecialTokens = false } = {}) =>
-      ids.length === 0 ? "" : inner.decode([...ids], { skip_special_tokens: skipSpecialTokens, clean_up_tokenization_spaces: false }),
+      ids.length === 0
+        ? ""
+        : inner.decode([...ids], {
+            skip_special_tokens: skipSpecialTokens,
+            clean_up_tokenization_spaces: false,
+          }),
     prefixIds,
     beginId: beginToken ? inner.token_to_id(beginToken) : undefined,
     endId: endToken ? inner.token_to_id(endToken) : undefined,
@@ -91,7 +108,8 @@ function withUnicodeDigits(value: unknown): unknown {
   if (node.type === "Digits" && node.individual_digits === true) {
     return { type: "Split", pattern: { Regex: "\\p{N}" }, behavior: "Isolated", invert: false };
   }
-  if (Array.isArray(node.pretokenizers)) return { ...node, pretokenizers: node.pretokenizers.map(withUnicodeDigits) };
+  if (Array.isArray(node.pretokenizers))
+    return { ...node, pretokenizers: node.pretokenizers.map(withUnicodeDigits) };
   return node;
 }
 

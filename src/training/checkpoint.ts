@@ -2,7 +2,14 @@
  * Checkpoints: weights and optimizer state of one step, in a folder that appears whole or not at all. What else a run needs to
  * go on (data order, schedule, random streams) follows from its recipe and the step.
  */
-import { joinPath, listFolder, publishFolder, removePath, writeFileAtomic, readJson } from "../formats/files.ts";
+import {
+  joinPath,
+  listFolder,
+  publishFolder,
+  removePath,
+  writeFileAtomic,
+  readJson,
+} from "../formats/files.ts";
 import { openSafetensors, writeSafetensors } from "../formats/safetensors.ts";
 import { RequestError } from "../errors.ts";
 
@@ -24,18 +31,27 @@ export async function checkpointSteps(folder: string): Promise<number[]> {
 }
 
 /** Writes a checkpoint and removes the oldest beyond `keep`. */
-export async function saveCheckpoint(folder: string, state: TrainingState, arrays: StateArrays, keep: number): Promise<void> {
+export async function saveCheckpoint(
+  folder: string,
+  state: TrainingState,
+  arrays: StateArrays,
+  keep: number,
+): Promise<void> {
   await publishFolder(joinPath(folder, nameOf(state.step)), async (aside) => {
     const tensors = Object.entries(arrays).map(([name, data]) => ({ name, shape: [data.length], data }));
     await writeSafetensors(joinPath(aside, "state.safetensors"), tensors, {});
     await writeFileAtomic(joinPath(aside, "state.json"), `${JSON.stringify(state)}\n`);
   });
   const steps = await checkpointSteps(folder);
-  for (const step of steps.slice(0, Math.max(0, steps.length - keep))) await removePath(joinPath(folder, nameOf(step)));
+  for (const step of steps.slice(0, Math.max(0, steps.length - keep)))
+    await removePath(joinPath(folder, nameOf(step)));
 }
 
 /** Loads the newest checkpoint into the arrays; undefined where there is none. */
-export async function loadNewestCheckpoint(folder: string, arrays: StateArrays): Promise<TrainingState | undefined> {
+export async function loadNewestCheckpoint(
+  folder: string,
+  arrays: StateArrays,
+): Promise<TrainingState | undefined> {
   const step = (await checkpointSteps(folder)).at(-1);
   if (step === undefined) return undefined;
   const path = joinPath(folder, nameOf(step));

@@ -18,7 +18,13 @@ afterAll(() => rm(folder, { recursive: true }));
 
 interface Golden {
   pairs: object[];
-  float64: { steps: { loss: number; gradientNorm: number; parametersAfter?: Record<string, { sum: number; sumOfSquares: number }> }[] };
+  float64: {
+    steps: {
+      loss: number;
+      gradientNorm: number;
+      parametersAfter?: Record<string, { sum: number; sumOfSquares: number }>;
+    }[];
+  };
 }
 
 test.each([3, 1, 2])("equals PyTorch over three steps, %i records a piece", async (microBatch) => {
@@ -30,12 +36,25 @@ test.each([3, 1, 2])("equals PyTorch over three steps, %i records a piece", asyn
       model: join(fixture, "policy"),
       reference: join(fixture, "reference"),
       data: { train: "given" },
-      train: { steps: 3, batchSize: 3, microBatch, learningRate: 1e-3, schedule: "constant", warmup: 0, weightDecay: 0.1 },
+      train: {
+        steps: 3,
+        batchSize: 3,
+        microBatch,
+        learningRate: 1e-3,
+        schedule: "constant",
+        warmup: 0,
+        weightDecay: 0.1,
+      },
     },
     "test",
   );
   const metrics: Record<string, number>[] = [];
-  for await (const event of train({ recipe, out, terms: [{ objective: dpo.with({ beta: 0.1 }), weight: 1 }], records: golden.pairs })) {
+  for await (const event of train({
+    recipe,
+    out,
+    terms: [{ objective: dpo.with({ beta: 0.1 }), weight: 1 }],
+    records: golden.pairs,
+  })) {
     if (event.type === "step") metrics.push({ ...(event as Extract<TrainEvent, { type: "step" }>).metrics });
   }
   golden.float64.steps.slice(0, 3).forEach((step, i) => {

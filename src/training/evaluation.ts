@@ -50,7 +50,10 @@ export class Evaluator {
 
   constructor(options: EvaluatorOptions) {
     this.#options = options;
-    this.#prompts = distinctPrompts(options.prepared.evalRows, options.prepared.recipe.evaluate?.prompts ?? 0);
+    this.#prompts = distinctPrompts(
+      options.prepared.evalRows,
+      options.prepared.recipe.evaluate?.prompts ?? 0,
+    );
   }
 
   /** The number of prompts that are sampled. */
@@ -64,13 +67,21 @@ export class Evaluator {
   }
 
   /** Evaluates the policy as it is now. At step 0 the policy is the starting model, whose samples are the baseline. */
-  async run(step: number, signal?: AbortSignal): Promise<{ evaluation: Evaluation; samples: readonly Sample[] }> {
+  async run(
+    step: number,
+    signal?: AbortSignal,
+  ): Promise<{ evaluation: Evaluation; samples: readonly Sample[] }> {
     const { prepared } = this.#options;
     const held = await this.#heldOut();
     if (!this.#samples) return { evaluation: { step, ...held }, samples: [] };
     const samples = await this.#draw(prepared.model, signal);
     await this.#keep(step, samples);
-    const evaluation = { step, ...held, ...sampleMetrics(samples), ...(await this.#compare(step, samples, signal)) };
+    const evaluation = {
+      step,
+      ...held,
+      ...sampleMetrics(samples),
+      ...(await this.#compare(step, samples, signal)),
+    };
     return { evaluation, samples };
   }
 
@@ -91,12 +102,16 @@ export class Evaluator {
     const size = prepared.recipe.train.batchSize;
     for (let start = 0; start < prepared.evalRows.length; start += size) {
       const rows = prepared.evalRows.slice(start, start + size);
-      parts.push({ result: await programs.run(rows, referenceScores?.slice(start, start + size), microBatch), records: rows.length });
+      parts.push({
+        result: await programs.run(rows, referenceScores?.slice(start, start + size), microBatch),
+        records: rows.length,
+      });
     }
     const total = prepared.evalRows.length;
     const sums: Record<string, number> = {};
     for (const { result, records } of parts) {
-      for (const [name, value] of Object.entries(stepMetrics(result))) sums[name] = (sums[name] ?? 0) + (value * records) / total;
+      for (const [name, value] of Object.entries(stepMetrics(result)))
+        sums[name] = (sums[name] ?? 0) + (value * records) / total;
     }
     return Object.fromEntries(Object.entries(sums).map(([name, value]) => [`eval/${name}`, value]));
   }
@@ -107,7 +122,12 @@ export class Evaluator {
     const metrics = prepared.recipe.evaluate?.metrics ?? [];
     const isStart = step === 0 && prepared.recipe.reference === "same";
     if (isStart) this.#baseline = samples;
-    const kl = metrics.includes("kl") && !isStart ? await sequenceKl(samples, prepared.model, reference) : metrics.includes("kl") ? { kl: 0, klError: 0 } : {};
+    const kl =
+      metrics.includes("kl") && !isStart
+        ? await sequenceKl(samples, prepared.model, reference)
+        : metrics.includes("kl")
+          ? { kl: 0, klError: 0 }
+          : {};
     if (!metrics.includes("winRate")) return kl;
     this.#baseline ??= prepared.recipe.reference === "same" ? await this.keptSamples(0) : undefined;
     this.#baseline ??= await this.#draw(reference, signal);
@@ -119,7 +139,12 @@ export class Evaluator {
     const { prepared } = this.#options;
     const settings = prepared.recipe.evaluate;
     if (!settings || !prepared.tokenizer) {
-      throw new RequestError({ code: "no-tokenizer", what: "samples cannot be judged", why: "the model has no tokenizer to write them with", fix: "Set evaluate.metrics to [loss], or leave evaluate out" });
+      throw new RequestError({
+        code: "no-tokenizer",
+        what: "samples cannot be judged",
+        why: "the model has no tokenizer to write them with",
+        fix: "Set evaluate.metrics to [loss], or leave evaluate out",
+      });
     }
     this.#reward ??= await rewardNamed(settings.reward);
     return sampleModel(model, prepared.tokenizer, this.#prompts, {
@@ -148,4 +173,3 @@ function distinctPrompts(rows: readonly TokenRow[], count: number): (readonly nu
   }
   return [...found.values()];
 }
-

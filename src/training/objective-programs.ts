@@ -58,8 +58,17 @@ export class ObjectivePrograms {
    * Evaluates a batch, `microBatch` records at a time. `reference` holds the reference's per-token scores of each row where the
    * objective touches them. With gradients, those of the batch's mean loss are in the array afterwards.
    */
-  async run(rows: readonly TokenRow[], reference: readonly TreeScores[] | undefined, microBatch: number): Promise<BatchResult> {
-    const result = { losses: [] as number[], logps: this.#lists(), rewards: {} as Record<string, number[]>, tokens: 0 };
+  async run(
+    rows: readonly TokenRow[],
+    reference: readonly TreeScores[] | undefined,
+    microBatch: number,
+  ): Promise<BatchResult> {
+    const result = {
+      losses: [] as number[],
+      logps: this.#lists(),
+      rewards: {} as Record<string, number[]>,
+      tokens: 0,
+    };
     const totals = {
       size: rows.length,
       tokens: this.#roles.map((_, k) => rows.reduce((n, r) => n + r.completions[k].length, 0)),
@@ -114,10 +123,16 @@ export class ObjectivePrograms {
     const graph = new Graph();
     const declared = declareWeights(graph, architecture.parameters);
     const scores = scoreText(graph, architecture, declared.weights, shape, this.#roles);
-    const { losses, loss, rewards } = combine(terms, kind, new PackedScores(graph, scores, shape, this.#roles, fields));
+    const { losses, loss, rewards } = combine(
+      terms,
+      kind,
+      new PackedScores(graph, scores, shape, this.#roles, fields),
+    );
     const outputs: Record<string, Tensor> = { losses, loss };
     scores.roles.forEach((s, k) => {
-      outputs[`logp/${this.#roles[k]}`] = graph.untaped(() => segmentSum(s.logps, s.segments, scores.records));
+      outputs[`logp/${this.#roles[k]}`] = graph.untaped(() =>
+        segmentSum(s.logps, s.segments, scores.records),
+      );
     });
     for (const [role, t] of Object.entries(rewards)) if (t) outputs[`reward/${role}`] = t;
     if (gradients) {
@@ -127,7 +142,9 @@ export class ObjectivePrograms {
     }
     const program = await compile(backend, graph, outputs);
     const bind = (target: ParameterArray | undefined) =>
-      new ReusableProgram((arrays) => program.bind({ ...weights.named(), ...arrays }, target?.named(gradientPrefix)));
+      new ReusableProgram((arrays) =>
+        program.bind({ ...weights.named(), ...arrays }, target?.named(gradientPrefix)),
+      );
     const later = new Map<ParameterArray, ReusableProgram>();
     return {
       program,
@@ -140,17 +157,27 @@ export class ObjectivePrograms {
     };
   }
 
-  #arrays(batch: PackedBatch, rows: readonly TokenRow[], reference: readonly TreeScores[] | undefined, totals: { size: number; tokens: number[] }) {
+  #arrays(
+    batch: PackedBatch,
+    rows: readonly TokenRow[],
+    reference: readonly TreeScores[] | undefined,
+    totals: { size: number; tokens: number[] },
+  ) {
     const arrays = batchArrays(batch, this.#roles);
     this.#roles.forEach((role, k) => {
       if (reference) arrays[`${role}/reference`] = inSlots(batch, k, reference);
       arrays[`batch/tokens/${role}`] = Float32Array.of(totals.tokens[k]);
     });
     arrays["batch/size"] = Float32Array.of(totals.size);
-    arrays["batch/real"] = Float32Array.from({ length: batch.shape.records }, (_, i) => Number(i < rows.length));
+    arrays["batch/real"] = Float32Array.from({ length: batch.shape.records }, (_, i) =>
+      Number(i < rows.length),
+    );
     for (const name of this.#options.fields) {
       // NaN marks records without the field; the graph puts the objective's default there.
-      arrays[`field/${name}`] = Float32Array.from({ length: batch.shape.records }, (_, i) => rows[i]?.fields[name] ?? NaN);
+      arrays[`field/${name}`] = Float32Array.from(
+        { length: batch.shape.records },
+        (_, i) => rows[i]?.fields[name] ?? NaN,
+      );
     }
     return arrays;
   }
@@ -167,7 +194,10 @@ const gradientPrefix = "gradient/";
 /** Per-token values of one role in the order of a packed batch's scored tokens. */
 function inSlots(batch: PackedBatch, role: number, scores: readonly TreeScores[]): Float32Array {
   const next = new Int32Array(batch.shape.records + 1);
-  return Float32Array.from(batch.segments[role], (record) => scores[Number(record)]?.[role][next[Number(record)]++] ?? 0);
+  return Float32Array.from(
+    batch.segments[role],
+    (record) => scores[Number(record)]?.[role][next[Number(record)]++] ?? 0,
+  );
 }
 
 /** Scores inside the model's graph: policy from the model, everything else from inputs that exist once they are touched. */
@@ -179,7 +209,13 @@ class PackedScores implements ScoreSource {
   readonly #roles: readonly string[];
   readonly #fields: ReadonlySet<string>;
 
-  constructor(graph: Graph, scores: TextScores, shape: PackShape, roles: readonly string[], fields: ReadonlySet<string>) {
+  constructor(
+    graph: Graph,
+    scores: TextScores,
+    shape: PackShape,
+    roles: readonly string[],
+    fields: ReadonlySet<string>,
+  ) {
     this.#graph = graph;
     this.#scores = scores;
     this.#shape = shape;
@@ -207,7 +243,9 @@ class PackedScores implements ScoreSource {
     if (!this.#fields.has(name)) return padded;
     const given = this.#input(`field/${name}`, [this.records]);
     const missing = this.#graph.node("IsNaN", [given], { dtype: "bool", shape: given.shape });
-    const filled = this.#graph.node("Where", [missing, this.#graph.scalar(otherwise), given], { shape: given.shape });
+    const filled = this.#graph.node("Where", [missing, this.#graph.scalar(otherwise), given], {
+      shape: given.shape,
+    });
     return padded ? this.#graph.node("Mul", [filled, padded], { shape: given.shape }) : filled;
   }
 

@@ -2,7 +2,13 @@
 import { random } from "../engine/random.ts";
 
 /** Indices of the records of step `step` (from 1). An epoch's last batch may be smaller. */
-export function batchIndices(step: number, records: number, batchSize: number, seed: number, shuffle: boolean): number[] {
+export function batchIndices(
+  step: number,
+  records: number,
+  batchSize: number,
+  seed: number,
+  shuffle: boolean,
+): number[] {
   const perEpoch = Math.ceil(records / batchSize);
   const epoch = Math.floor((step - 1) / perEpoch);
   const start = ((step - 1) % perEpoch) * batchSize;

@@ -48,9 +48,11 @@ export interface Prepared {
 const pieceTokens = 1024;
 
 export async function prepare(recipe: Recipe, given: Given): Promise<Prepared> {
-  const backend = given.backend ?? (await openBackend({ threads: recipe.threads === "auto" ? undefined : recipe.threads }));
+  const backend =
+    given.backend ?? (await openBackend({ threads: recipe.threads === "auto" ? undefined : recipe.threads }));
   const model = given.model ?? (await loadLanguageModel(recipe.model, backend));
-  const tokenizer = given.tokenizer ?? ((await hasTokenizer(recipe.model)) ? await loadTokenizer(recipe.model) : undefined);
+  const tokenizer =
+    given.tokenizer ?? ((await hasTokenizer(recipe.model)) ? await loadTokenizer(recipe.model) : undefined);
   const maxLength = Math.min(recipe.data.maxLength ?? 512, model.architecture.context);
   const builder: RowBuilder = {
     tokenizer,
@@ -62,9 +64,16 @@ export async function prepare(recipe: Recipe, given: Given): Promise<Prepared> {
   const kind = given.terms[0].objective.record;
   // A plain objective also takes pairs: then the file decides.
   const wanted = kind === "plain" ? undefined : kind;
-  const train = rowsOf(await loadRecords(given.records ?? recipe.data.train, { invalid, kind: wanted }), builder, invalid);
+  const train = rowsOf(
+    await loadRecords(given.records ?? recipe.data.train, { invalid, kind: wanted }),
+    builder,
+    invalid,
+  );
   const evalFrom = given.evalRecords ?? recipe.data.eval;
-  const held = evalFrom === undefined ? undefined : rowsOf(await loadRecords(evalFrom, { invalid, kind: wanted }), builder, invalid);
+  const held =
+    evalFrom === undefined
+      ? undefined
+      : rowsOf(await loadRecords(evalFrom, { invalid, kind: wanted }), builder, invalid);
   const evalRows = held?.rows ?? [];
   const rows = train.rows;
   const recordKind = oneKind([...rows, ...evalRows]);
@@ -89,7 +98,11 @@ export async function prepare(recipe: Recipe, given: Given): Promise<Prepared> {
     });
   }
   if (recipe.evaluate && evalRows.length === 0) {
-    throw new RequestError({ code: "no-eval-data", what: "evaluate is set and data.eval is not", fix: "Set data.eval to a file of held-out records, or leave evaluate out" });
+    throw new RequestError({
+      code: "no-eval-data",
+      what: "evaluate is set and data.eval is not",
+      fix: "Set data.eval to a file of held-out records, or leave evaluate out",
+    });
   }
   const perEpoch = Math.ceil(rows.length / recipe.train.batchSize);
   const steps = recipe.train.steps ?? recipe.train.epochs * perEpoch;
@@ -99,7 +112,12 @@ export async function prepare(recipe: Recipe, given: Given): Promise<Prepared> {
       ? Math.min(recipe.train.batchSize, Math.max(1, Math.round(pieceTokens / meanTokens)))
       : Math.min(recipe.train.microBatch, recipe.train.batchSize);
   return {
-    recipe: { ...recipe, threads: backend.threads, data: { ...recipe.data, maxLength }, train: { ...recipe.train, microBatch } },
+    recipe: {
+      ...recipe,
+      threads: backend.threads,
+      data: { ...recipe.data, maxLength },
+      train: { ...recipe.train, microBatch },
+    },
     backend,
     model,
     tokenizer,
@@ -132,11 +150,22 @@ function rowsOf(loaded: LoadedRecords, builder: RowBuilder, invalid: "error" | "
       rows.push(buildRow(record satisfies DataRecord, source, builder));
     } catch (error) {
       if (invalid === "error" || !(error instanceof RequestError)) throw error;
-      skipped.push({ source, field: "", why: [error.report.what, error.report.why].filter(Boolean).join(": "), fix: error.report.fix });
+      skipped.push({
+        source,
+        field: "",
+        why: [error.report.what, error.report.why].filter(Boolean).join(": "),
+        fix: error.report.fix,
+      });
     }
   }
   if (rows.length === 0) {
-    throw new RequestError({ code: "no-records", what: `none of its ${skipped.length} records can be used`, where: skipped[0]?.source.file, why: skipped[0]?.why, fix: skipped[0]?.fix });
+    throw new RequestError({
+      code: "no-records",
+      what: `none of its ${skipped.length} records can be used`,
+      where: skipped[0]?.source.file,
+      why: skipped[0]?.why,
+      fix: skipped[0]?.fix,
+    });
   }
   return { rows, skipped };
 }

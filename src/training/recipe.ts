@@ -58,12 +58,18 @@ export const recipeSchema = z.strictObject({
       samples: z.number().int().min(0).default(8),
       prompts: count.default(256),
       maxTokens: count.default(32),
-      metrics: z.array(z.enum(["loss", "reward", "kl", "winRate"])).default(["loss", "reward", "kl", "winRate"]),
+      metrics: z
+        .array(z.enum(["loss", "reward", "kl", "winRate"]))
+        .default(["loss", "reward", "kl", "winRate"]),
       reward: z.string().default("sentiment"),
     })
     .optional(),
   run: z
-    .strictObject({ folder: z.string().default("runs"), checkpointEvery: count.default(100), keep: count.default(2) })
+    .strictObject({
+      folder: z.string().default("runs"),
+      checkpointEvery: count.default(100),
+      keep: count.default(2),
+    })
     .prefault({}),
   device: z.string().default("cpu"),
   threads: auto(count),
@@ -89,13 +95,18 @@ export function parseRecipe(value: unknown, where: string): Recipe {
   if ((recipe.method === undefined) === (recipe.objective === undefined)) {
     throw new RequestError({
       code: "recipe-invalid",
-      what: recipe.method === undefined ? "neither method nor objective is set" : "both method and objective are set",
+      what:
+        recipe.method === undefined
+          ? "neither method nor objective is set"
+          : "both method and objective are set",
       where,
       fix: "Set one of them, for example method: dpo",
     });
   }
   for (const { key, built } of notBuilt) {
-    const given = key.split(".").reduce<unknown>((v, part) => (v as Record<string, unknown> | undefined)?.[part], recipe);
+    const given = key
+      .split(".")
+      .reduce<unknown>((v, part) => (v as Record<string, unknown> | undefined)?.[part], recipe);
     if (!built.includes(given)) {
       const instead = built.filter((v) => v !== undefined).join(", ");
       throw new RequestError({
@@ -117,9 +128,18 @@ export async function loadRecipe(path: string, settings: readonly string[] = [])
   try {
     value = parseYaml(text);
   } catch (cause) {
-    throw new RequestError({ code: "not-yaml", what: "is not valid YAML", where: path, why: (cause as Error).message.split("\n")[0] }, { cause });
+    throw new RequestError(
+      {
+        code: "not-yaml",
+        what: "is not valid YAML",
+        where: path,
+        why: (cause as Error).message.split("\n")[0],
+      },
+      { cause },
+    );
   }
-  if (typeof value !== "object" || value === null) throw new RequestError({ code: "recipe-invalid", what: "is not a recipe", where: path });
+  if (typeof value !== "object" || value === null)
+    throw new RequestError({ code: "recipe-invalid", what: "is not a recipe", where: path });
   for (const setting of settings) applySetting(value as Record<string, unknown>, setting);
   const recipe = parseRecipe(value, path);
   const found = async (p: string) => {
@@ -132,7 +152,11 @@ export async function loadRecipe(path: string, settings: readonly string[] = [])
     ...recipe,
     model: await found(recipe.model),
     reference: ["same", "none"].includes(recipe.reference) ? recipe.reference : await found(recipe.reference),
-    data: { ...recipe.data, train: await found(recipe.data.train), ...(recipe.data.eval && { eval: await found(recipe.data.eval) }) },
+    data: {
+      ...recipe.data,
+      train: await found(recipe.data.train),
+      ...(recipe.data.eval && { eval: await found(recipe.data.eval) }),
+    },
   };
 }
 
@@ -140,14 +164,20 @@ export async function loadRecipe(path: string, settings: readonly string[] = [])
 function applySetting(recipe: Record<string, unknown>, setting: string): void {
   const at = setting.indexOf("=");
   if (at <= 0) {
-    throw new RequestError({ code: "setting-invalid", what: `--set ${setting}`, why: "it has no value", fix: "Write --set key=value, for example --set train.steps=60" });
+    throw new RequestError({
+      code: "setting-invalid",
+      what: `--set ${setting}`,
+      why: "it has no value",
+      fix: "Write --set key=value, for example --set train.steps=60",
+    });
   }
   const path = setting.slice(0, at).split(".");
   const last = path.pop() ?? "";
   let target = recipe;
   for (const key of path) {
     const inner = target[key];
-    target = target[key] = typeof inner === "object" && inner !== null ? (inner as Record<string, unknown>) : {};
+    target = target[key] =
+      typeof inner === "object" && inner !== null ? (inner as Record<string, unknown>) : {};
   }
   target[last] = parseYaml(setting.slice(at + 1));
 }
@@ -166,14 +196,21 @@ function recipeError(issue: z.core.$ZodIssue, where: string): RequestError {
       fix: guess ? `Did you mean ${guess}?` : "See docs/recipes.md for all keys",
     });
   }
-  return new RequestError({ code: "recipe-invalid", what: `key "${at(issue.path)}" is not valid`, where, why: issue.message });
+  return new RequestError({
+    code: "recipe-invalid",
+    what: `key "${at(issue.path)}" is not valid`,
+    where,
+    why: issue.message,
+  });
 }
 
 /** Every key of the schema, dotted. */
 function knownKeys(schema: z.ZodType, prefix = ""): string[] {
   const inner = unwrap(schema);
   if (!(inner instanceof z.ZodObject)) return prefix ? [prefix] : [];
-  const own = Object.entries(inner.shape).flatMap(([key, value]) => knownKeys(value as z.ZodType, prefix ? `${prefix}.${key}` : key));
+  const own = Object.entries(inner.shape).flatMap(([key, value]) =>
+    knownKeys(value as z.ZodType, prefix ? `${prefix}.${key}` : key),
+  );
   return prefix ? [prefix, ...own] : own;
 }
 

@@ -17,9 +17,15 @@ export interface ReferenceScores {
 }
 
 /** Loads or computes the reference's scores of the rows. A cache that cannot be read is made anew. */
-export async function referenceScores(reference: LanguageModel, rows: readonly TokenRow[], onProgress?: (done: number) => void): Promise<ReferenceScores> {
+export async function referenceScores(
+  reference: LanguageModel,
+  rows: readonly TokenRow[],
+  onProgress?: (done: number) => void,
+): Promise<ReferenceScores> {
   const trees = rows.map(({ prompt, completions }) => ({ prompt, completions }));
-  const key = sha256(JSON.stringify(["reference-scores 1", reference.backend.id, fingerprint(reference), trees]));
+  const key = sha256(
+    JSON.stringify(["reference-scores 1", reference.backend.id, fingerprint(reference), trees]),
+  );
   const folder = joinPath(userCacheFolder(), "reference");
   const path = joinPath(folder, `${key}.safetensors`);
   const lengths = trees.flatMap((t) => t.completions.map((c) => c.length));

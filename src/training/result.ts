@@ -28,7 +28,12 @@ export interface RunResult {
   readonly seconds: number;
 }
 
-export function resultOf(from: { prepared: Prepared; evaluations: readonly Evaluation[]; run: string; seconds: number }): RunResult {
+export function resultOf(from: {
+  prepared: Prepared;
+  evaluations: readonly Evaluation[];
+  run: string;
+  seconds: number;
+}): RunResult {
   const { prepared, evaluations } = from;
   const before = evaluations.find((e) => e.step === 0);
   const after = evaluations.find((e) => e.step === prepared.steps);

@@ -4,7 +4,15 @@
  */
 import { parse as parseYaml } from "yaml";
 import { RequestError } from "../errors.ts";
-import { exists, joinPath, listFolder, makeFolder, readText, removeLeftovers, writeFileAtomic } from "../formats/files.ts";
+import {
+  exists,
+  joinPath,
+  listFolder,
+  makeFolder,
+  readText,
+  removeLeftovers,
+  writeFileAtomic,
+} from "../formats/files.ts";
 import { type FolderLock, lockFolder } from "../formats/lock.ts";
 import { type Recipe, parseRecipe, recipeToYaml } from "./recipe.ts";
 
@@ -40,14 +48,19 @@ export async function openRunFolder(path: string, resume: boolean): Promise<Open
         what: holdsRun ? "the folder holds a run" : "the folder is not empty",
         where: path,
         why: "nothing is overwritten",
-        fix: holdsRun ? "Go on with it by --resume, or choose another folder with --out" : "Choose another folder with --out",
+        fix: holdsRun
+          ? "Go on with it by --resume, or choose another folder with --out"
+          : "Choose another folder with --out",
       });
     }
     for (const place of [path, folder.checkpoints, folder.samples]) {
       await makeFolder(place);
       await removeLeftovers(place);
     }
-    return { folder, earlier: holdsRun ? parseRecipe(parseYaml(await readText(folder.recipe)), folder.recipe) : undefined };
+    return {
+      folder,
+      earlier: holdsRun ? parseRecipe(parseYaml(await readText(folder.recipe)), folder.recipe) : undefined,
+    };
   } catch (error) {
     lock.release();
     throw error;
@@ -55,7 +68,8 @@ export async function openRunFolder(path: string, resume: boolean): Promise<Open
 }
 
 /** Keeps the resolved recipe: what later resumes use. */
-export const keepRecipe = (folder: RunFolder, recipe: Recipe): Promise<void> => writeFileAtomic(folder.recipe, recipeToYaml(recipe));
+export const keepRecipe = (folder: RunFolder, recipe: Recipe): Promise<void> =>
+  writeFileAtomic(folder.recipe, recipeToYaml(recipe));
 
 /**
  * The recipe to resume with: as given now, with what `auto` came to at the start. Throws when it asks for something else than the
@@ -66,7 +80,11 @@ export function resumedRecipe(given: Recipe, earlier: Recipe, where: string): Re
   const flatEarlier = flatten(earlier);
   for (const key of new Set([...flatGiven.keys(), ...flatEarlier.keys()])) {
     const [now, then] = [flatGiven.get(key), flatEarlier.get(key)];
-    const free = key.startsWith("run.") || key === "threads" || now === '"auto"' || (key === "data.maxLength" && now === undefined);
+    const free =
+      key.startsWith("run.") ||
+      key === "threads" ||
+      now === '"auto"' ||
+      (key === "data.maxLength" && now === undefined);
     if (now !== then && !free) {
       throw new RequestError({
         code: "recipe-differs",
@@ -83,7 +101,8 @@ function flatten(value: unknown, prefix = ""): Map<string, string> {
   const out = new Map<string, string>();
   for (const [key, inner] of Object.entries(value as Record<string, unknown>)) {
     const name = prefix ? `${prefix}.${key}` : key;
-    if (typeof inner === "object" && inner !== null && !Array.isArray(inner)) for (const [k, v] of flatten(inner, name)) out.set(k, v);
+    if (typeof inner === "object" && inner !== null && !Array.isArray(inner))
+      for (const [k, v] of flatten(inner, name)) out.set(k, v);
     else if (inner !== undefined) out.set(name, JSON.stringify(inner));
   }
   return out;

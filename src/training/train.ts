@@ -7,7 +7,12 @@ import { WorkError } from "../errors.ts";
 import type { Sample } from "../evaluation/samples.ts";
 import { exists, publishFolder, readJson, writeFileAtomic } from "../formats/files.ts";
 import { appendJsonl, truncateJsonl } from "../formats/jsonl.ts";
-import { type LanguageModel, copyOf, loadLanguageModel, saveLanguageModel } from "../models/language-model.ts";
+import {
+  type LanguageModel,
+  copyOf,
+  loadLanguageModel,
+  saveLanguageModel,
+} from "../models/language-model.ts";
 import { ParameterArray } from "../nn/parameters.ts";
 import { adamW } from "../optim/adamw.ts";
 import { clipFactor, gradientNorm } from "../optim/gradient-norm.ts";
@@ -37,7 +42,13 @@ export interface TrainOptions extends Given {
 export type TrainEvent =
   | { readonly type: "phase"; readonly text: string; readonly done?: number; readonly total?: number }
   | { readonly type: "prepared"; readonly prepared: Prepared }
-  | { readonly type: "step"; readonly step: number; readonly steps: number; readonly metrics: Readonly<Record<string, number>>; readonly secondsLeft: number }
+  | {
+      readonly type: "step";
+      readonly step: number;
+      readonly steps: number;
+      readonly metrics: Readonly<Record<string, number>>;
+      readonly secondsLeft: number;
+    }
   | { readonly type: "evaluation"; readonly evaluation: Evaluation; readonly samples: readonly Sample[] }
   | { readonly type: "checkpoint"; readonly step: number }
   | { readonly type: "warning"; readonly text: string }
@@ -65,14 +76,19 @@ export async function* train(options: TrainOptions): AsyncGenerator<TrainEvent, 
       return result;
     }
     const recipe = earlier ? resumedRecipe(options.recipe, earlier, folder.recipe) : options.recipe;
-    if (options.resume && !earlier) yield { type: "phase", text: `there is no run in ${folder.path} yet: starting from the beginning` };
+    if (options.resume && !earlier)
+      yield { type: "phase", text: `there is no run in ${folder.path} yet: starting from the beginning` };
     return yield* runIn(folder, recipe, options);
   } finally {
     folder.release();
   }
 }
 
-async function* runIn(folder: RunFolder, recipe: Recipe, options: TrainOptions): AsyncGenerator<TrainEvent, RunResult> {
+async function* runIn(
+  folder: RunFolder,
+  recipe: Recipe,
+  options: TrainOptions,
+): AsyncGenerator<TrainEvent, RunResult> {
   const { signal } = options;
   yield { type: "phase", text: `loading ${recipe.model}` };
   const prepared = await prepare(recipe, options);
@@ -84,7 +100,10 @@ async function* runIn(folder: RunFolder, recipe: Recipe, options: TrainOptions):
 
   const reference = await referenceOf(prepared);
   if (prepared.needsReference) yield { type: "phase", text: "scoring with the reference" };
-  const scored = prepared.needsReference && reference ? await referenceScores(reference, [...prepared.rows, ...prepared.evalRows]) : undefined;
+  const scored =
+    prepared.needsReference && reference
+      ? await referenceScores(reference, [...prepared.rows, ...prepared.evalRows])
+      : undefined;
   if (scored?.cached) yield { type: "phase", text: "reference scores taken from the cache" };
   const trainScores = scored?.scores.slice(0, prepared.rows.length);
   const evalScores = scored?.scores.slice(prepared.rows.length);
@@ -92,15 +111,33 @@ async function* runIn(folder: RunFolder, recipe: Recipe, options: TrainOptions):
   const gradients = ParameterArray.allocate(backend, model.weights.layout);
   const optimizer = await adamW(backend, model.weights, gradients, settings);
   const norm = await gradientNorm(backend, gradients);
-  const rate = schedule(settings.schedule, { learningRate: settings.learningRate, steps, warmup: settings.warmup });
+  const rate = schedule(settings.schedule, {
+    learningRate: settings.learningRate,
+    steps,
+    warmup: settings.warmup,
+  });
   const shared = { model, terms: prepared.terms, kind: prepared.kind, fields: prepared.fields };
   const programs = new ObjectivePrograms({ ...shared, gradients });
-  const evaluator = evaluate && new Evaluator({ prepared, programs: new ObjectivePrograms(shared), referenceScores: evalScores, reference, samples: folder.samples });
+  const evaluator =
+    evaluate &&
+    new Evaluator({
+      prepared,
+      programs: new ObjectivePrograms(shared),
+      referenceScores: evalScores,
+      reference,
+      samples: folder.samples,
+    });
 
   const state = { weights: model.weights.flat, ...optimizer.state };
   const resumed = options.resume ? await loadNewestCheckpoint(folder.checkpoints, state) : undefined;
   let step = resumed?.step ?? 0;
-  if (options.resume) yield { type: "phase", text: resumed ? `going on after step ${step}` : "there is no checkpoint yet: starting from the beginning" };
+  if (options.resume)
+    yield {
+      type: "phase",
+      text: resumed
+        ? `going on after step ${step}`
+        : "there is no checkpoint yet: starting from the beginning",
+    };
   const upTo = (line: Record<string, unknown>) => Number(line.step) <= step;
   await truncateJsonl(folder.metrics, upTo);
   const evaluations = (await truncateJsonl(folder.evaluations, upTo)) as unknown as Evaluation[];
@@ -110,7 +147,10 @@ async function* runIn(folder: RunFolder, recipe: Recipe, options: TrainOptions):
 
   const evaluateNow = async function* (): AsyncGenerator<TrainEvent> {
     if (!evaluator || evaluations.some((e) => e.step === step)) return;
-    yield { type: "phase", text: evaluator.prompts > 0 ? `sampling ${evaluator.prompts} held-out prompts` : "evaluating" };
+    yield {
+      type: "phase",
+      text: evaluator.prompts > 0 ? `sampling ${evaluator.prompts} held-out prompts` : "evaluating",
+    };
     const { evaluation, samples } = await evaluator.run(step, signal);
     evaluations.push(evaluation);
     await appendJsonl(folder.evaluations, evaluation);
@@ -129,22 +169,42 @@ async function* runIn(folder: RunFolder, recipe: Recipe, options: TrainOptions):
     while (step < steps) {
       await stopIfAsked();
       const started = performance.now();
-      const indices = batchIndices(step + 1, prepared.rows.length, settings.batchSize, settings.seed, prepared.recipe.data.shuffle);
+      const indices = batchIndices(
+        step + 1,
+        prepared.rows.length,
+        settings.batchSize,
+        settings.seed,
+        prepared.recipe.data.shuffle,
+      );
       const rows = indices.map((i) => prepared.rows[i]);
       const result = await programs.run(rows, trainScores && indices.map((i) => trainScores[i]), microBatch);
       const gradNorm = await norm();
       const learningRate = rate(step + 1);
       const finite = Number.isFinite(result.loss) && Number.isFinite(gradNorm);
       if (!finite) {
-        const text = nonFinite(step + 1, result, rows.map((r) => showSource(r.source)));
-        if (settings.nonFinite === "stop") throw new WorkError({ code: "non-finite", what: text, fix: "Lower the learning rate, remove these records, or set train.nonFinite: skip" });
+        const text = nonFinite(
+          step + 1,
+          result,
+          rows.map((r) => showSource(r.source)),
+        );
+        if (settings.nonFinite === "stop")
+          throw new WorkError({
+            code: "non-finite",
+            what: text,
+            fix: "Lower the learning rate, remove these records, or set train.nonFinite: skip",
+          });
         yield { type: "warning", text: `${text}; the step is skipped` };
       } else {
         await optimizer.update(step + 1, learningRate, clipFactor(gradNorm, settings.maxGradNorm));
       }
       step++;
       const elapsed = (performance.now() - started) / 1000;
-      const metrics = { ...stepMetrics(result), grad_norm: gradNorm, lr: learningRate, tokens_per_second: result.tokens / elapsed };
+      const metrics = {
+        ...stepMetrics(result),
+        grad_norm: gradNorm,
+        lr: learningRate,
+        tokens_per_second: result.tokens / elapsed,
+      };
       await appendJsonl(folder.metrics, { step, ...metrics });
       const pace = (performance.now() - paced.at) / 1000 / (step - paced.step);
       yield { type: "step", step, steps, metrics, secondsLeft: pace * (steps - step) };
@@ -177,10 +237,16 @@ async function* runIn(folder: RunFolder, recipe: Recipe, options: TrainOptions):
 }
 
 /** The model that the policy is held to: a copy of where it starts, or another one. Undefined where nothing asks for it. */
-async function referenceOf({ recipe, model, backend, needsReference }: Prepared): Promise<LanguageModel | undefined> {
+async function referenceOf({
+  recipe,
+  model,
+  backend,
+  needsReference,
+}: Prepared): Promise<LanguageModel | undefined> {
   const measured = recipe.evaluate?.metrics.some((m) => m === "kl" || m === "winRate") ?? false;
   if (!needsReference && !measured) return undefined;
-  if (recipe.reference !== "same" && recipe.reference !== "none") return loadLanguageModel(recipe.reference, backend);
+  if (recipe.reference !== "same" && recipe.reference !== "none")
+    return loadLanguageModel(recipe.reference, backend);
   // Reference scores are taken before the first update: only measuring later needs a copy that stays.
   return measured ? copyOf(model) : model;
 }
@@ -192,4 +258,3 @@ function nonFinite(step: number, result: BatchResult, sources: readonly string[]
   const shown = guilty.slice(0, 5).join(", ") + (guilty.length > 5 ? `, … (${guilty.length})` : "");
   return `step ${step}: the loss is not finite for ${shown}`;
 }
-

@@ -26,7 +26,10 @@ export interface Binding {
 
 export interface Session {
   /** An output may be the same array as an input where the operation allows it (elementwise updates). */
-  bind(inputs: Readonly<Record<string, TensorValue>>, outputs: Readonly<Record<string, TensorValue>>): Binding;
+  bind(
+    inputs: Readonly<Record<string, TensorValue>>,
+    outputs: Readonly<Record<string, TensorValue>>,
+  ): Binding;
   /** Frees the compiled program. Bindings of it must not be run afterwards. */
   release(): void;
 }

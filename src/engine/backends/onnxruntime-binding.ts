@@ -13,7 +13,9 @@ export interface BindingOptions {
   threads?: number;
 }
 
-export async function openOnnxRuntimeBinding({ threads = availableParallelism() }: BindingOptions = {}): Promise<Backend> {
+export async function openOnnxRuntimeBinding({
+  threads = availableParallelism(),
+}: BindingOptions = {}): Promise<Backend> {
   libraryPath(); // says clearly when the platform has no library
   const ort = await import("onnxruntime-node");
   const tensor = ({ data, sizes, dtype }: TensorValue): Ort.Tensor => {

@@ -16,11 +16,17 @@ const apiVersion = 22;
 /** Position in OrtApi and argument types. Every function returns a status pointer, null when all is well. */
 const table = {
   CreateSessionFromArray: [8, "void *env, void *model, size_t bytes, void *options, _Out_ void **session"],
-  Run: [9, "void *session, void *options, void *inNames, void *ins, size_t nIn, void *outNames, size_t nOut, void *outs"],
+  Run: [
+    9,
+    "void *session, void *options, void *inNames, void *ins, size_t nIn, void *outNames, size_t nOut, void *outs",
+  ],
   CreateSessionOptions: [10, "_Out_ void **options"],
   DisableMemPattern: [17, "void *options"],
   SetSessionGraphOptimizationLevel: [23, "void *options, int level"],
-  CreateTensorWithDataAsOrtValue: [49, "void *memory, void *data, size_t bytes, void *sizes, size_t rank, int type, _Out_ void **value"],
+  CreateTensorWithDataAsOrtValue: [
+    49,
+    "void *memory, void *data, size_t bytes, void *sizes, size_t rank, int type, _Out_ void **value",
+  ],
   CreateCpuMemoryInfo: [69, "int allocator, int memory, _Out_ void **info"],
   CreateEnvWithGlobalThreadPools: [119, "int level, const char *id, void *threading, _Out_ void **env"],
   DisablePerSessionThreads: [120, "void *options"],
@@ -34,7 +40,12 @@ const table = {
 } as const satisfies Record<string, readonly [number, string]>;
 
 /** Functions that return nothing. */
-const releases = { ReleaseStatus: 93, ReleaseSession: 95, ReleaseValue: 96, ReleaseSessionOptions: 100 } as const;
+const releases = {
+  ReleaseStatus: 93,
+  ReleaseSession: 95,
+  ReleaseValue: 96,
+  ReleaseSessionOptions: 100,
+} as const;
 
 type Pointer = bigint;
 type Status = Pointer | null;
@@ -42,7 +53,8 @@ interface NativeFunction {
   (...args: unknown[]): Status;
   async(...args: unknown[]): void;
 }
-type Api = Record<keyof typeof table, NativeFunction> & Record<keyof typeof releases, (pointer: Pointer) => void>;
+type Api = Record<keyof typeof table, NativeFunction> &
+  Record<keyof typeof releases, (pointer: Pointer) => void>;
 
 export interface COptions {
   /** Threads of the pool; default: the cores this process may use. */
@@ -65,7 +77,8 @@ function open({ threads = availableParallelism(), spin = true }: COptions): Back
   const made = (fn: NativeFunction, ...args: unknown[]): Pointer => {
     const out: [Pointer | null] = [null];
     check(fn(...args, out));
-    if (out[0] === null) throw new WorkError({ code: "runtime-failed", what: "ONNX Runtime returned nothing" });
+    if (out[0] === null)
+      throw new WorkError({ code: "runtime-failed", what: "ONNX Runtime returned nothing" });
     return out[0];
   };
 
@@ -75,7 +88,10 @@ function open({ threads = availableParallelism(), spin = true }: COptions): Back
   check(api.SetGlobalDenormalAsZero(threading));
   const errorsOnly = 3;
   const env = made(api.CreateEnvWithGlobalThreadPools, errorsOnly, "prefopt", threading);
-  const [arenaMemory, deviceMemory] = [made(api.CreateCpuMemoryInfo, 1, 0), made(api.CreateCpuMemoryInfo, 0, 0)];
+  const [arenaMemory, deviceMemory] = [
+    made(api.CreateCpuMemoryInfo, 1, 0),
+    made(api.CreateCpuMemoryInfo, 0, 0),
+  ];
   // Grow the shared arena by what is asked for, not by powers of two.
   const key = cString("arena_extend_strategy");
   const arena = made(api.CreateArenaCfgV2, BigUint64Array.of(key.address), BigUint64Array.of(1n), 1);
@@ -109,14 +125,25 @@ function open({ threads = availableParallelism(), spin = true }: COptions): Back
       await finished(check, api.CreateSessionFromArray, env, model, model.length, options, out);
       api.ReleaseSessionOptions(options);
       const session = out[0];
-      if (session === null) throw new WorkError({ code: "runtime-failed", what: "ONNX Runtime made no session" });
-      const cleanup = new FinalizationRegistry<Pointer[]>((values) => values.forEach((v) => api.ReleaseValue(v)));
+      if (session === null)
+        throw new WorkError({ code: "runtime-failed", what: "ONNX Runtime made no session" });
+      const cleanup = new FinalizationRegistry<Pointer[]>((values) =>
+        values.forEach((v) => api.ReleaseValue(v)),
+      );
       return {
         bind(inputs, outputs): Binding {
           const value = (v: TensorValue) => {
             const type = onnxType(v.dtype, v.data instanceof Float64Array ? "float64" : "float32");
             const sizes = BigInt64Array.from(v.sizes, BigInt);
-            return made(api.CreateTensorWithDataAsOrtValue, deviceMemory, addressOf(v.data), v.data.byteLength, sizes, v.sizes.length, type);
+            return made(
+              api.CreateTensorWithDataAsOrtValue,
+              deviceMemory,
+              addressOf(v.data),
+              v.data.byteLength,
+              sizes,
+              v.sizes.length,
+              type,
+            );
           };
           const [ins, outs] = [Object.values(inputs).map(value), Object.values(outputs).map(value)];
           const [inNames, outNames] = [Object.keys(inputs).map(cString), Object.keys(outputs).map(cString)];
@@ -133,7 +160,18 @@ function open({ threads = availableParallelism(), spin = true }: COptions): Back
           };
           const binding: Binding = {
             run: () =>
-              finished(check, api.Run, session, null, kept.inNameList, kept.ins, ins.length, kept.outNameList, outs.length, kept.outs),
+              finished(
+                check,
+                api.Run,
+                session,
+                null,
+                kept.inNameList,
+                kept.ins,
+                ins.length,
+                kept.outNameList,
+                outs.length,
+                kept.outs,
+              ),
           };
           cleanup.register(binding, [...ins, ...outs]);
           return binding;
@@ -162,7 +200,10 @@ function loadApi(path: string): Api {
     const [address] = koffi.decode(BigInt(api) + BigInt(8 * index), "uintptr_t", 1) as (number | bigint)[];
     return koffi.decode(BigInt(address), koffi.proto(prototype));
   };
-  const functions = Object.entries(table).map(([name, [index, args]]) => [name, at(index, `void *(${args})`)]);
+  const functions = Object.entries(table).map(([name, [index, args]]) => [
+    name,
+    at(index, `void *(${args})`),
+  ]);
   const frees = Object.entries(releases).map(([name, index]) => [name, at(index, "void (void *)")]);
   const message = at(2, "const char *(void *)");
   return { ...Object.fromEntries([...functions, ...frees]), message } as Api & { message: unknown };

@@ -26,7 +26,10 @@ export interface Platform {
 
 export function thisPlatform(): Platform {
   // `process.report` names the glibc version; musl systems have none.
-  const header = process.platform === "linux" ? (process.report?.getReport() as ReportWithHeader | undefined)?.header : undefined;
+  const header =
+    process.platform === "linux"
+      ? (process.report?.getReport() as ReportWithHeader | undefined)?.header
+      : undefined;
   return { os: process.platform, arch: process.arch, glibc: Boolean(header?.glibcVersionRuntime) };
 }
 
@@ -43,7 +46,10 @@ export function libraryName({ os, arch, glibc }: Platform): string {
     code: "no-runtime-library",
     what: `there is no ONNX Runtime library for ${here}`,
     why: "onnxruntime-node carries libraries for Linux (x64, arm64, glibc), Windows (x64, arm64) and macOS (arm64) only",
-    fix: os === "linux" ? "Use a glibc-based system, for example a Debian or Ubuntu image" : "Run prefopt on one of these platforms, for example in a Linux container",
+    fix:
+      os === "linux"
+        ? "Use a glibc-based system, for example a Debian or Ubuntu image"
+        : "Run prefopt on one of these platforms, for example in a Linux container",
   });
 }
 

@@ -17,8 +17,16 @@ export function attention(q: Tensor, k: Tensor, v: Tensor, mask: Tensor, scale: 
   const [rows, heads, queries] = q.shape;
   const keys = k.shape[2];
   const time = mask.shape[2];
-  if (q.rank !== 4 || !sameDim(mask.shape[0], rows) || !sameDim(mask.shape[3], keys) || queries.size % time.size !== 0) {
-    throw shapeError("attention", `q ${showShape(q.shape)}, k ${showShape(k.shape)}, mask ${showShape(mask.shape)}`);
+  if (
+    q.rank !== 4 ||
+    !sameDim(mask.shape[0], rows) ||
+    !sameDim(mask.shape[3], keys) ||
+    queries.size % time.size !== 0
+  ) {
+    throw shapeError(
+      "attention",
+      `q ${showShape(q.shape)}, k ${showShape(k.shape)}, mask ${showShape(mask.shape)}`,
+    );
   }
   const { graph } = q;
   const { p, y } = graph.untaped(() => {

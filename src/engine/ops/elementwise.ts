@@ -17,12 +17,19 @@ export function lift(graph: Graph, x: Operand): Tensor {
 export function unbroadcast(dy: Tensor, shape: Shape): Tensor {
   if (sameShape(dy.shape, shape)) return dy;
   const extra = dy.rank - shape.length;
-  const axes = dy.shape.flatMap((d, i) => (i < extra || (shape[i - extra].size === 1 && d.size !== 1) ? [i] : []));
+  const axes = dy.shape.flatMap((d, i) =>
+    i < extra || (shape[i - extra].size === 1 && d.size !== 1) ? [i] : [],
+  );
   const { graph } = dy;
   const kept = dy.shape.flatMap((d, i) => (i < extra ? [] : axes.includes(i) ? [shape[i - extra]] : [d]));
   if (axes.length === 0) return relabel(dy, shape);
   const stretched = axes.filter((i) => i >= extra);
-  const summed = graph.node("ReduceSum", [dy, graph.integers(axes)], { shape: kept }, { keepdims: stretched.length ? 1 : 0 });
+  const summed = graph.node(
+    "ReduceSum",
+    [dy, graph.integers(axes)],
+    { shape: kept },
+    { keepdims: stretched.length ? 1 : 0 },
+  );
   if (stretched.length === 0 || extra === 0) return summed;
   return graph.node("Reshape", [summed, graph.integers(shape.map((d) => d.size))], { shape });
 }
@@ -37,7 +44,13 @@ function unary(type: string, slope: (x: Tensor, y: Tensor) => Operand): Unary {
 }
 
 type Binary = (a: Operand, b: Operand) => Tensor;
-type BinaryRule = (dy: Tensor, a: Tensor, b: Tensor, y: Tensor, wants: readonly boolean[]) => (Tensor | undefined)[];
+type BinaryRule = (
+  dy: Tensor,
+  a: Tensor,
+  b: Tensor,
+  y: Tensor,
+  wants: readonly boolean[],
+) => (Tensor | undefined)[];
 function binary(type: string, backward: BinaryRule): Binary {
   return (p, q) => {
     const graph = graphOf(type, p, q);

@@ -16,18 +16,26 @@ function scatterAddRows(target: Tensor, index: Tensor, rows: Tensor): Tensor {
   const { graph } = target;
   const column = [index.shape[0], ...rows.shape.slice(1).map((d) => dim(d.name, 1))];
   const wide = rows.rank === 1 ? index : expand(reshape(index, column), rows.shape);
-  return graph.node("ScatterElements", [target, wide, rows], { shape: target.shape }, { axis: 0, reduction: "add" });
+  return graph.node(
+    "ScatterElements",
+    [target, wide, rows],
+    { shape: target.shape },
+    { axis: 0, reduction: "add" },
+  );
 }
 
 /** Rows `index[i]` of `x`: x [rows, …], index [n] int64 → [n, …]. Indices may repeat. */
 export function gatherRows(x: Tensor, index: Tensor): Tensor {
-  if (index.rank !== 1 || index.dtype !== "int64") throw shapeError("gatherRows", `index must be [n] int64, is ${index}`);
+  if (index.rank !== 1 || index.dtype !== "int64")
+    throw shapeError("gatherRows", `index must be [n] int64, is ${index}`);
   const { graph } = x;
   const y = graph.node("Gather", [x, index], { shape: [index.shape[0], ...x.shape.slice(1)] }, { axis: 0 });
   return graph.record(y, [x], (dy, { soFar }) => {
     // A tied head has made a gradient of this size already: add into it.
     const before = soFar(x);
-    return before ? [{ including: scatterAddRows(before, index, dy) }] : [scatterAddRows(zerosLike(x), index, dy)];
+    return before
+      ? [{ including: scatterAddRows(before, index, dy) }]
+      : [scatterAddRows(zerosLike(x), index, dy)];
   });
 }
 
@@ -41,7 +49,12 @@ export function pick(x: Tensor, index: Tensor): Tensor {
   const picked = graph.node("GatherElements", [x, column], { shape: column.shape }, { axis: 1 });
   const y = graph.untaped(() => reshape(picked, [x.shape[0]]));
   return graph.record(y, [x], (dy) => [
-    graph.node("ScatterElements", [zerosLike(x), column, reshape(dy, column.shape)], { shape: x.shape }, { axis: 1, reduction: "add" }),
+    graph.node(
+      "ScatterElements",
+      [zerosLike(x), column, reshape(dy, column.shape)],
+      { shape: x.shape },
+      { axis: 1, reduction: "add" },
+    ),
   ]);
 }
 
@@ -57,8 +70,17 @@ export function segmentSum(values: Tensor, segment: Tensor, count: Dim): Tensor 
   const open = dim(count.name, count.size + 1);
   const y = graph.untaped(() => {
     const zeros = expand(reshape(graph.scalar(0), [dim(count.name, 1)]), [open]);
-    const all = graph.node("ScatterElements", [zeros, segment, values], { shape: [open] }, { axis: 0, reduction: "add" });
-    return graph.node("Slice", [all, graph.integers([0]), graph.integers([count.size]), graph.integers([0])], { shape: [count] });
+    const all = graph.node(
+      "ScatterElements",
+      [zeros, segment, values],
+      { shape: [open] },
+      { axis: 0, reduction: "add" },
+    );
+    return graph.node(
+      "Slice",
+      [all, graph.integers([0]), graph.integers([count.size]), graph.integers([0])],
+      { shape: [count] },
+    );
   });
   return graph.record(y, [values], (dy) => {
     const padded = graph.node("Pad", [dy, graph.integers([0, 1])], { shape: [open] });

@@ -51,15 +51,30 @@ export function matmul(a: Tensor, b: Tensor, options: MatMulOptions = {}): Tenso
 export function linear(x: Tensor, weight: Tensor, bias?: Tensor): Tensor {
   const [tokens, inner] = x.shape;
   const [outer, inner2] = weight.shape;
-  if (x.rank !== 2 || weight.rank !== 2 || !sameDim(inner, inner2) || (bias && !sameDim(bias.shape[0], outer))) {
-    throw shapeError("linear", `x ${showShape(x.shape)}, weight ${showShape(weight.shape)}${bias ? `, bias ${showShape(bias.shape)}` : ""}`);
+  if (
+    x.rank !== 2 ||
+    weight.rank !== 2 ||
+    !sameDim(inner, inner2) ||
+    (bias && !sameDim(bias.shape[0], outer))
+  ) {
+    throw shapeError(
+      "linear",
+      `x ${showShape(x.shape)}, weight ${showShape(weight.shape)}${bias ? `, bias ${showShape(bias.shape)}` : ""}`,
+    );
   }
   const { graph } = x;
-  const y = graph.node("Gemm", bias ? [x, weight, bias] : [x, weight], { shape: [tokens, outer] }, { transB: 1 });
+  const y = graph.node(
+    "Gemm",
+    bias ? [x, weight, bias] : [x, weight],
+    { shape: [tokens, outer] },
+    { transB: 1 },
+  );
   return graph.record(y, bias ? [x, weight, bias] : [x, weight], (dy, { wants }) => [
     wants[0] ? graph.node("Gemm", [dy, weight], { shape: x.shape }) : undefined,
     wants[1] ? graph.node("Gemm", [dy, x], { shape: weight.shape }, { transA: 1 }) : undefined,
-    bias && wants[2] ? graph.node("ReduceSum", [dy, graph.integers([0])], { shape: bias.shape }, { keepdims: 0 }) : undefined,
+    bias && wants[2]
+      ? graph.node("ReduceSum", [dy, graph.integers([0])], { shape: bias.shape }, { keepdims: 0 })
+      : undefined,
   ]);
 }
 

@@ -31,7 +31,12 @@ export function rmsNorm(x: Tensor, weight: Tensor, epsilon: number): Tensor {
       : undefined;
     if (!wants[0]) return [undefined, dw];
     // dx = r (w dy - unit · mean(w dy · unit))
-    const m = graph.node("ReduceMean", [mul(dyUnit, weight), graph.integers([-1])], { shape: column }, { keepdims: 1 });
+    const m = graph.node(
+      "ReduceMean",
+      [mul(dyUnit, weight), graph.integers([-1])],
+      { shape: column },
+      { keepdims: 1 },
+    );
     return [mul(r, sub(mul(dy, weight), mul(unit, m))), dw];
   });
 }
@@ -39,7 +44,12 @@ export function rmsNorm(x: Tensor, weight: Tensor, epsilon: number): Tensor {
 /** The same in elementary operations, for the type in which the kernel keeps only a float32 ε. */
 function composed(x: Tensor, weight: Tensor, epsilon: number, column: Tensor["shape"]): [Tensor, Tensor] {
   const { graph } = x;
-  const meanSquare = graph.node("ReduceMean", [mul(x, x), graph.integers([-1])], { shape: column }, { keepdims: 1 });
+  const meanSquare = graph.node(
+    "ReduceMean",
+    [mul(x, x), graph.integers([-1])],
+    { shape: column },
+    { keepdims: 1 },
+  );
   const r = reciprocal(sqrt(add(meanSquare, epsilon)));
   return [mul(mul(x, r), weight), r];
 }

@@ -42,8 +42,16 @@ export function logSumExp(x: Tensor, name: string): Tensor {
   // ReduceLogSumExp does not subtract the maximum on every back end; this does.
   const y = graph.untaped(() => {
     const top = graph.node("ReduceMax", [x, graph.integers(axes)], { shape: kept }, { keepdims: 1 });
-    const total = graph.node("ReduceSum", [exp(sub(x, top)), graph.integers(axes)], { shape: kept }, { keepdims: 1 });
-    return reshape(graph.node("Add", [graph.node("Log", [total], { shape: kept }), top], { shape: kept }), shape);
+    const total = graph.node(
+      "ReduceSum",
+      [exp(sub(x, top)), graph.integers(axes)],
+      { shape: kept },
+      { keepdims: 1 },
+    );
+    return reshape(
+      graph.node("Add", [graph.node("Log", [total], { shape: kept }), top], { shape: kept }),
+      shape,
+    );
   });
   return graph.record(y, [x], (dy) => [mul(exp(sub(x, reshape(y, kept))), reshape(dy, kept))]);
 }

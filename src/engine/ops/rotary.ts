@@ -25,7 +25,9 @@ export function rotary(x: Tensor, cos: Tensor, sin: Tensor, positions: Tensor, h
 
 function turnKernel(x: Tensor, cos: Tensor, sin: Tensor, positions: Tensor, heads: number): Tensor {
   const { graph } = x;
-  const batched = graph.node("Unsqueeze", [x, graph.integers([0])], { shape: [{ name: "one", size: 1 }, ...x.shape] });
+  const batched = graph.node("Unsqueeze", [x, graph.integers([0])], {
+    shape: [{ name: "one", size: 1 }, ...x.shape],
+  });
   const turned = graph.node(
     "RotaryEmbedding",
     [batched, positions, cos, sin],
@@ -39,7 +41,12 @@ function turnKernel(x: Tensor, cos: Tensor, sin: Tensor, positions: Tensor, head
 function turnComposed(x: Tensor, cos: Tensor, sin: Tensor, _positions: Tensor, heads: number): Tensor {
   const [tokens] = x.shape;
   const half = cos.shape[1].size;
-  const u = reshape(x, [tokens, { name: "heads", size: heads }, { name: "part", size: 2 }, { name: "half", size: half }]);
+  const u = reshape(x, [
+    tokens,
+    { name: "heads", size: heads },
+    { name: "part", size: 2 },
+    { name: "half", size: half },
+  ]);
   const angle = [tokens, { name: "heads", size: 1 }, { name: "part", size: 1 }, { name: "half", size: half }];
   const [c, s] = [reshape(cos, angle), reshape(sin, angle)];
   const [a, b] = [slice(u, "part", 0, 1), slice(u, "part", 1, 2)];

@@ -2,7 +2,17 @@
  * Operations that move elements without computing: reshape, transpose, slice, concatenate. Dimensions are named by
  * their names, not by position.
  */
-import { type Dim, type Shape, type Tensor, dim, elementsOf, relabel, sameDim, shapeError, showShape } from "../tensor.ts";
+import {
+  type Dim,
+  type Shape,
+  type Tensor,
+  dim,
+  elementsOf,
+  relabel,
+  sameDim,
+  shapeError,
+  showShape,
+} from "../tensor.ts";
 
 /** The position of the dimension called `name`. Throws when there is none, or more than one. */
 export function axisOf(operation: string, x: Tensor, name: string): number {
@@ -16,9 +26,15 @@ export function axisOf(operation: string, x: Tensor, name: string): number {
 /** The same elements in row-major order under another shape. */
 export function reshape(x: Tensor, shape: Shape): Tensor {
   if (elementsOf(shape) !== x.elements) {
-    throw shapeError("reshape", `${showShape(x.shape)} has ${x.elements} elements, ${showShape(shape)} ${elementsOf(shape)}`);
+    throw shapeError(
+      "reshape",
+      `${showShape(x.shape)} has ${x.elements} elements, ${showShape(shape)} ${elementsOf(shape)}`,
+    );
   }
-  const y = x.graph.node("Reshape", [x, x.graph.integers(shape.map((d) => d.size))], { dtype: x.dtype, shape });
+  const y = x.graph.node("Reshape", [x, x.graph.integers(shape.map((d) => d.size))], {
+    dtype: x.dtype,
+    shape,
+  });
   return x.graph.record(y, [x], (dy) => [reshape(dy, x.shape)]);
 }
 
@@ -29,7 +45,12 @@ export function transpose(x: Tensor, order: readonly string[]): Tensor {
     throw shapeError("transpose", `[${order.join(", ")}] is not an order of ${showShape(x.shape)}`);
   }
   const y = x.graph.node("Transpose", [x], { dtype: x.dtype, shape: perm.map((i) => x.shape[i]) }, { perm });
-  return x.graph.record(y, [x], (dy) => [transpose(dy, x.shape.map((d) => d.name))]);
+  return x.graph.record(y, [x], (dy) => [
+    transpose(
+      dy,
+      x.shape.map((d) => d.name),
+    ),
+  ]);
 }
 
 /** Elements `start` to `end` (exclusive) of dimension `name`, which is called `as` afterwards. */
@@ -44,7 +65,10 @@ export function slice(x: Tensor, name: string, start: number, end: number, as = 
   const shape = replaceDim(x.shape, axis, dim(as, end - start));
   const y = graph.node("Slice", [x, at(start), at(end), at(axis)], { dtype: x.dtype, shape });
   return graph.record(y, [x], (dy) => {
-    const pads = [...x.shape.map((_, i) => (i === axis ? start : 0)), ...x.shape.map((_, i) => (i === axis ? size - end : 0))];
+    const pads = [
+      ...x.shape.map((_, i) => (i === axis ? start : 0)),
+      ...x.shape.map((_, i) => (i === axis ? size - end : 0)),
+    ];
     return [graph.node("Pad", [dy, graph.integers(pads)], { shape: x.shape })];
   });
 }
@@ -82,13 +106,23 @@ export function rename(x: Tensor, from: string, to: string): Tensor {
 
 /** Dimensions of size 1 stretched to `shape`. */
 export function expand(x: Tensor, shape: Shape): Tensor {
-  const y = x.graph.node("Expand", [x, x.graph.integers(shape.map((d) => d.size))], { dtype: x.dtype, shape });
-  const stretched = x.shape.flatMap((d, i) => (d.size === 1 && shape[i + shape.length - x.rank].size !== 1 ? [i + shape.length - x.rank] : []));
+  const y = x.graph.node("Expand", [x, x.graph.integers(shape.map((d) => d.size))], {
+    dtype: x.dtype,
+    shape,
+  });
+  const stretched = x.shape.flatMap((d, i) =>
+    d.size === 1 && shape[i + shape.length - x.rank].size !== 1 ? [i + shape.length - x.rank] : [],
+  );
   const extra = Array.from({ length: shape.length - x.rank }, (_, i) => i);
   return x.graph.record(y, [x], (dy) => {
     const axes = [...extra, ...stretched];
     const summed = axes.length
-      ? dy.graph.node("ReduceSum", [dy, dy.graph.integers(axes)], { shape: x.shape }, { keepdims: extra.length ? 0 : 1 })
+      ? dy.graph.node(
+          "ReduceSum",
+          [dy, dy.graph.integers(axes)],
+          { shape: x.shape },
+          { keepdims: extra.length ? 0 : 1 },
+        )
       : dy;
     return [reshape(summed, x.shape)];
   });

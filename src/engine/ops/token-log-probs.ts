@@ -19,10 +19,14 @@ export function tokenLogProbs(hidden: Tensor, head: Tensor, targets: Tensor, chu
   const [scored, inner] = hidden.shape;
   const [vocabulary, inner2] = head.shape;
   if (!sameDim(inner, inner2) || targets.shape[0].size !== scored.size) {
-    throw shapeError("tokenLogProbs", `hidden ${showShape(hidden.shape)}, head ${showShape(head.shape)}, targets ${showShape(targets.shape)}`);
+    throw shapeError(
+      "tokenLogProbs",
+      `hidden ${showShape(hidden.shape)}, head ${showShape(head.shape)}, targets ${showShape(targets.shape)}`,
+    );
   }
   const fits = scored.size * vocabulary.size <= keptElements;
-  const rows = chunkRows ?? (fits ? scored.size : Math.max(1, Math.floor(keptElements / 2 / vocabulary.size)));
+  const rows =
+    chunkRows ?? (fits ? scored.size : Math.max(1, Math.floor(keptElements / 2 / vocabulary.size)));
   return rows >= scored.size ? whole(hidden, head, targets) : chunked(hidden, head, targets, rows);
 }
 
@@ -47,10 +51,19 @@ function forward(hidden: Tensor, head: Tensor, targets: Tensor): Block {
  * [rows, hidden] sides of the two products and never to the wide block: with r = softmax - onehot,
  * dH = -diag(c) (r W) and dW = -rᵀ diag(c) H.
  */
-function backward(block: Block, hidden: Tensor, head: Tensor, dy: Tensor, wants: readonly boolean[], soFar?: Tensor) {
+function backward(
+  block: Block,
+  hidden: Tensor,
+  head: Tensor,
+  dy: Tensor,
+  wants: readonly boolean[],
+  soFar?: Tensor,
+) {
   const { graph } = hidden;
   const [n] = hidden.shape;
-  const minusOne = graph.node("Expand", [graph.scalar(-1), graph.integers([n.size, 1])], { shape: block.column.shape });
+  const minusOne = graph.node("Expand", [graph.scalar(-1), graph.integers([n.size, 1])], {
+    shape: block.column.shape,
+  });
   const r = graph.node(
     "ScatterElements",
     [exp(block.logSoftmax), block.column, minusOne],
@@ -61,7 +74,12 @@ function backward(block: Block, hidden: Tensor, head: Tensor, dy: Tensor, wants:
   return {
     dHidden: wants[0] ? mul(graph.node("Gemm", [r, head], { shape: hidden.shape }), c) : undefined,
     dHead: wants[1]
-      ? graph.node("Gemm", soFar ? [r, mul(hidden, c), soFar] : [r, mul(hidden, c)], { shape: head.shape }, { transA: 1 })
+      ? graph.node(
+          "Gemm",
+          soFar ? [r, mul(hidden, c), soFar] : [r, mul(hidden, c)],
+          { shape: head.shape },
+          { transA: 1 },
+        )
       : undefined,
   };
 }
@@ -79,13 +97,16 @@ function chunked(hidden: Tensor, head: Tensor, targets: Tensor, rows: number): T
   const { graph } = hidden;
   const [scored] = hidden.shape;
   const starts = Array.from({ length: Math.ceil(scored.size / rows) }, (_, i) => i * rows);
-  const part = (x: Tensor, start: number) => slice(x, scored.name, start, Math.min(start + rows, scored.size));
+  const part = (x: Tensor, start: number) =>
+    slice(x, scored.name, start, Math.min(start + rows, scored.size));
 
   const y = graph.untaped(() => {
     const parts: Tensor[] = [];
     for (const start of starts) {
       const h = part(hidden, start);
-      parts.push(forward(parts.length ? after(h, parts[parts.length - 1]) : h, head, part(targets, start)).logp);
+      parts.push(
+        forward(parts.length ? after(h, parts[parts.length - 1]) : h, head, part(targets, start)).logp,
+      );
     }
     return relabel(concat(parts, scored.name), [scored]);
   });

@@ -1,0 +1,15 @@
+/** The public API: what the command line does, in a dozen lines of TypeScript. */
+export { type Tensor } from "./engine/tensor.ts";
+export { openBackend } from "./engine/backends/open.ts";
+export { PrefoptError, RequestError, WorkError } from "./errors.ts";
+export { type LanguageModel, loadLanguageModel, saveLanguageModel } from "./models/language-model.ts";
+export { type Tokenizer, loadTokenizer } from "./text/tokenizer.ts";
+export { type GenerateOptions, type Generated, generate } from "./generation/generate.ts";
+export { type Objective, objective, objectiveOf } from "./objectives/objective.ts";
+export { objectiveNamed, objectives, registerObjective } from "./objectives/table.ts";
+export { calculate } from "./objectives/calculator.ts";
+export { sampleMetrics, sampleModel, sequenceKl } from "./evaluation/samples.ts";
+export { bootstrapMean, winRate } from "./evaluation/win-rate.ts";
+export { rewardNamed, type RewardFunction } from "./feedback/reward.ts";
+export { methods } from "./methods/table.ts";
+export { type RunEvent, type RunOptions, run } from "./methods/run.ts";
