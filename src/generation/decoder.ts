@@ -9,7 +9,7 @@ import { linear } from "../engine/ops/matmul.ts";
 import { type BoundProgram, compile } from "../engine/program.ts";
 import { dim } from "../engine/tensor.ts";
 import type { LanguageModel } from "../models/language-model.ts";
-import { type LayerCache, cachedAttention, fullAttention } from "../nn/attention.ts";
+import { type LayerCache, cacheWidth, cachedAttention, fullAttention } from "../nn/attention.ts";
 import { declareWeights } from "../nn/parameters.ts";
 import { roundedUp } from "../scoring/packing.ts";
 
@@ -37,7 +37,7 @@ export class Decoder {
     this.capacity = capacity;
     this.#lengths = new Int32Array(slots);
     const allocate = () => {
-      const memory = model.backend.allocate(slots * kvHeads * capacity * headDim * 4);
+      const memory = model.backend.allocate(slots * kvHeads * capacity * cacheWidth(headDim) * 4);
       this.#memory.push(memory);
       return new Float32Array(memory);
     };
@@ -49,7 +49,7 @@ export class Decoder {
 
   /** Reads prompts into their slots; returns for each the logits after its last token, [vocabulary]. */
   async read(prompts: readonly SlotPrompt[]): Promise<Float32Array[]> {
-    const { rope, attention, vocabularySize } = this.#model.architecture;
+    const { rope, vocabularySize } = this.#model.architecture;
     const rows = roundedUp(prompts.length, 4);
     const time = Math.min(roundedUp(Math.max(...prompts.map((p) => p.ids.length))), this.capacity);
     const program = await this.#promptProgram(rows, time);
@@ -66,24 +66,45 @@ export class Decoder {
       last[r] = BigInt(r * time + prompt.ids.length - 1);
     });
     await program.bound.run();
-    const { kvHeads, headDim } = attention;
-    prompts.forEach(({ slot, ids: { length } }, r) => {
+    prompts.forEach(({ slot, ids: { length } }, row) => {
       this.#lengths[slot] = length;
       this.#caches.forEach((cache, layer) => {
         for (const part of ["keys", "values"] as const) {
-          const from = program.bound.outputs[`${part}/${layer}`] as Float32Array;
-          for (let h = 0; h < kvHeads; h++) {
-            const start = (r * kvHeads + h) * time * headDim;
-            cache[part].set(
-              from.subarray(start, start + length * headDim),
-              (slot * kvHeads + h) * this.capacity * headDim,
-            );
-          }
+          this.#store(
+            cache[part],
+            slot,
+            program.bound.outputs[`${part}/${layer}`] as Float32Array,
+            row,
+            time,
+            length,
+          );
         }
       });
     });
     const logits = program.bound.outputs.logits as Float32Array;
     return prompts.map((_, r) => logits.slice(r * vocabularySize, (r + 1) * vocabularySize));
+  }
+
+  /** Copies one row's keys or values, [rows, kvHeads, time, headDim], into a slot of a cache, [slots, kvHeads, capacity, width]. */
+  #store(
+    cache: Float32Array,
+    slot: number,
+    from: Float32Array,
+    row: number,
+    time: number,
+    length: number,
+  ): void {
+    const { kvHeads, headDim } = this.#model.architecture.attention;
+    const width = cacheWidth(headDim);
+    const tokens = width === headDim ? 1 : length; // whole runs where heads are not padded
+    const run = width === headDim ? length * headDim : headDim;
+    for (let h = 0; h < kvHeads; h++) {
+      const source = (row * kvHeads + h) * time * headDim;
+      const target = (slot * kvHeads + h) * this.capacity * width;
+      for (let t = 0; t < tokens; t++) {
+        cache.set(from.subarray(source + t * headDim, source + t * headDim + run), target + t * width);
+      }
+    }
   }
 
   /** Appends `ids[slot]` to every slot; returns the logits after them, [slots · vocabulary], overwritten by the next step. */
@@ -128,7 +149,12 @@ export class Decoder {
     const graph = new Graph();
     const declared = declareWeights(graph, architecture.parameters);
     const [slots, half] = [dim("tokens", this.slots), dim("half", architecture.rope.width / 2)];
-    const shape = [slots, dim("kvHeads", kvHeads), dim("capacity", this.capacity), dim("headDim", headDim)];
+    const shape = [
+      slots,
+      dim("kvHeads", kvHeads),
+      dim("capacity", this.capacity),
+      dim("width", cacheWidth(headDim)),
+    ];
     const past = this.#caches.map((_, i) => ({
       keys: graph.input(`past/keys/${i}`, "float", shape),
       values: graph.input(`past/values/${i}`, "float", shape),

@@ -3,7 +3,7 @@
  * a row against a cache (generation). A model's code calls `Attend` and does not know which of them runs.
  */
 import { attention } from "../engine/ops/attention.ts";
-import { reshape, transpose } from "../engine/ops/shape.ts";
+import { reshape, slice, transpose } from "../engine/ops/shape.ts";
 import { type Dim, type Tensor, dim } from "../engine/tensor.ts";
 
 export interface HeadShape {
@@ -59,6 +59,9 @@ export interface LayerCache {
   readonly values: Tensor;
 }
 
+/** Width of a head in a cache: GroupQueryAttention wants multiples of 8; narrower heads are filled up with zeros. */
+export const cacheWidth = (headDim: number): number => Math.ceil(headDim / 8) * 8;
+
 /**
  * Attention of one new token in each slot against that slot's cache: ONNX Runtime's GroupQueryAttention. `past` are inputs,
  * `grown` collects the caches with the new token appended, to be bound to the same memory. `lengths` [slots] int32 counts the
@@ -73,16 +76,33 @@ export function cachedAttention(
 ): Attend {
   return (q, k, v, layer) => {
     const { keys, values } = past[layer];
-    const row = (x: Tensor) => reshape(x, [x.shape[0], dim("time", 1), x.shape[1]]);
-    const query = row(q);
+    const wide = cacheWidth(shape.headDim);
+    const row = (x: Tensor, heads: number) => asRow(x, heads, shape.headDim, wide);
+    const query = row(q, shape.heads);
     const [y, newKeys, newValues] = q.graph.nodesOut(
       "GroupQueryAttention",
-      [query, row(k), row(v), keys, values, lengths, total],
+      [query, row(k, shape.kvHeads), row(v, shape.kvHeads), keys, values, lengths, total],
       [{ shape: query.shape }, { shape: keys.shape }, { shape: values.shape }],
       { num_heads: shape.heads, kv_num_heads: shape.kvHeads, scale: { float: shape.scale } },
       "com.microsoft",
     );
     grown[layer] = { keys: newKeys, values: newValues };
-    return reshape(y, q.shape);
+    if (wide === shape.headDim) return reshape(y, q.shape);
+    const heads = reshape(y, [q.shape[0], dim("heads", shape.heads), dim("width", wide)]);
+    return reshape(slice(heads, "width", 0, shape.headDim), q.shape);
   };
+}
+
+/** [slots, heads·headDim] → [slots, 1, heads·wide], each head followed by zeros. */
+function asRow(x: Tensor, heads: number, headDim: number, wide: number): Tensor {
+  const [slots] = x.shape;
+  const row = [slots, dim("time", 1), dim("headWidth", heads * wide)];
+  if (wide === headDim) return reshape(x, row);
+  const { graph } = x;
+  const split = reshape(x, [slots, dim("heads", heads), dim("width", headDim)]);
+  const padding = graph.integers([0, 0, 0, 0, 0, wide - headDim]);
+  const padded = graph.node("Pad", [split, padding], {
+    shape: [slots, dim("heads", heads), dim("width", wide)],
+  });
+  return reshape(padded, row);
 }

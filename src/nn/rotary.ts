@@ -88,7 +88,7 @@ export function ropeFromConfig(
     scaling: scalingReader(parameters, kind),
   });
   const { factor = 1, dependsOnLength = false, unlimited = false } = frequencies;
-  const { rope_theta: _base, ...scaling } = parameters;
+  const scaling = Object.fromEntries(Object.entries(parameters).filter(([key]) => key !== "rope_theta"));
   return {
     width,
     dependsOnLength,

@@ -34,7 +34,7 @@ export async function openOnnxRuntimeBinding({
           intraOpNumThreads: threads,
           enableMemPattern: false,
           graphOptimizationLevel: optimize ? "all" : "disabled",
-          logSeverityLevel: 3,
+          logSeverityLevel: 4,
           extra: { session: { set_denormal_as_zero: "1", intra_op: { allow_spinning: "0" } } },
         }),
       );

@@ -86,8 +86,8 @@ function open({ threads = availableParallelism(), spin = true }: COptions): Back
   check(api.SetGlobalIntraOpNumThreads(threading, threads));
   check(api.SetGlobalSpinControl(threading, spin ? 1 : 0));
   check(api.SetGlobalDenormalAsZero(threading));
-  const errorsOnly = 3;
-  const env = made(api.CreateEnvWithGlobalThreadPools, errorsOnly, "prefopt", threading);
+  const fatalOnly = 4; // errors are thrown, they need not be printed too
+  const env = made(api.CreateEnvWithGlobalThreadPools, fatalOnly, "prefopt", threading);
   const [arenaMemory, deviceMemory] = [
     made(api.CreateCpuMemoryInfo, 1, 0),
     made(api.CreateCpuMemoryInfo, 0, 0),

@@ -1,5 +1,5 @@
 /** Sums, means and maxima over named dimensions. */
-import { type Shape, Tensor } from "../tensor.ts";
+import type { Shape, Tensor } from "../tensor.ts";
 import { div, exp, mul, sub } from "./elementwise.ts";
 import { axisOf, reshape } from "./shape.ts";
 
