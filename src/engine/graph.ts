@@ -2,7 +2,7 @@
  * A computation written once: operations append ONNX nodes to a graph, and note on its tape how to differentiate them.
  * Gradients are more nodes of the same graph (`gradient.ts`); the emitter (`onnx.ts`) writes it all down for ONNX Runtime.
  */
-import { type DType, type Shape, Tensor, dim } from "./tensor.ts";
+import { type DType, type Shape, Tensor, dim, shapeError } from "./tensor.ts";
 
 export type FloatType = "float32" | "float64";
 export type Attribute = number | string | number[] | { float: number };
@@ -57,6 +57,9 @@ export class Graph {
 
   /** A named input; its array is bound before a run. */
   input(name: string, dtype: DType, shape: Shape): Tensor {
+    if (name.startsWith("#") || this.inputs.some((t) => t.id === name)) {
+      throw shapeError("input", `the name "${name}" is taken`);
+    }
     const tensor = new Tensor(this, name, dtype, shape);
     this.inputs.push(tensor);
     return tensor;
@@ -76,7 +79,7 @@ export class Graph {
     const key = `${dtype}/${sizes.join()}/${values.map((v) => (Object.is(v, -0) ? "-0" : v)).join()}`;
     const known = this.#cached.get(key);
     if (known) return known;
-    const tensor = new Tensor(this, `c${this.#count++}`, dtype, shape);
+    const tensor = new Tensor(this, `#${this.#count++}`, dtype, shape);
     this.constants.push({ id: tensor.id, dtype, sizes, values });
     this.#cached.set(key, tensor);
     return tensor;
@@ -101,7 +104,7 @@ export class Graph {
     attributes: Record<string, Attribute> = {},
     domain = "",
   ): Tensor[] {
-    const tensors = outputs.map((o) => new Tensor(this, `t${this.#count++}`, o.dtype ?? "float", o.shape));
+    const tensors = outputs.map((o) => new Tensor(this, `#${this.#count++}`, o.dtype ?? "float", o.shape));
     this.nodes.push({
       type,
       domain,

@@ -30,6 +30,10 @@ export async function compile(
   outputs: Readonly<Record<string, Tensor>>,
   options: { optimize?: boolean } = {},
 ): Promise<Program> {
+  for (const name of Object.keys(outputs)) {
+    if (graph.inputs.some((t) => t.id === name))
+      throw shapeError("compile", `output "${name}" has the name of an input`);
+  }
   const session: Session = await backend.compile(emit(graph, outputs), options);
   const declared = new Map(inputsOf(graph, outputs).map((t) => [t.id, t]));
   const results = new Map(Object.entries(outputs));

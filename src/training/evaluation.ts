@@ -16,7 +16,7 @@ import type { Prepared } from "./prepare.ts";
 import { stepMetrics } from "./metrics.ts";
 
 /** One line of evaluations.jsonl. */
-export interface Evaluation {
+export type Evaluation = {
   readonly step: number;
   /** Loss and rewards on held-out records, under the metric names of training behind `eval/`. */
   readonly [metric: `eval/${string}`]: number;
@@ -31,7 +31,7 @@ export interface Evaluation {
   readonly klError?: number;
   /** Of the policy against the reference, same prompts. */
   readonly winRate?: Interval;
-}
+};
 
 export interface EvaluatorOptions {
   readonly prepared: Prepared;

@@ -1,0 +1,329 @@
+/** Every operation: its gradient against central differences in float64, and the values that follow from its definition. */
+import { describe, expect, test } from "vitest";
+import { gradients } from "../gradient.ts";
+import { Graph } from "../graph.ts";
+import { after, layerBoundary, recomputed } from "../ordering.ts";
+import { checkGradients, valuesOf } from "../testing.ts";
+import { type Tensor, dim } from "../tensor.ts";
+import { attention } from "./attention.ts";
+import * as e from "./elementwise.ts";
+import { gatherRows, pick, segmentSum } from "./indexing.ts";
+import { linear, matmul } from "./matmul.ts";
+import { logSoftmax, rmsNorm, softmax } from "./normalization.ts";
+import { logSumExp, mean, sum } from "./reduce.ts";
+import { rotary } from "./rotary.ts";
+import { concat, expand, rename, reshape, slice, transpose } from "./shape.ts";
+import { tokenLogProbs } from "./token-log-probs.ts";
+
+const [n, m, k, one] = [dim("n", 3), dim("m", 4), dim("k", 5), dim("one", 1)];
+const matrix = { shape: [n, m] };
+type Ops = Record<string, Tensor>;
+
+describe("elementwise", () => {
+  const smooth = {
+    exp: e.exp,
+    tanh: e.tanh,
+    sigmoid: e.sigmoid,
+    silu: e.silu,
+    softplus: e.softplus,
+    logSigmoid: e.logSigmoid,
+    neg: e.neg,
+    square: e.square,
+  };
+  test.each(Object.entries(smooth))("%s", (_, op) => checkGradients(({ x }: Ops) => op(x), { x: matrix }));
+  const onPositive = { log: e.log, sqrt: e.sqrt, reciprocal: e.reciprocal, abs: e.abs };
+  test.each(Object.entries(onPositive))("%s of positive numbers", (_, op) =>
+    checkGradients(({ x }: Ops) => op(x), {
+      x: { ...matrix, values: Array.from({ length: 12 }, (_, i) => 0.3 + i / 5) },
+    }),
+  );
+  const binary = { add: e.add, sub: e.sub, mul: e.mul, div: e.div, maximum: e.maximum, minimum: e.minimum };
+  test.each(Object.entries(binary))("%s, also when either operand stretches", async (_, op) => {
+    const away = { shape: [m], values: [2, -3, 1.5, -2.5] };
+    await checkGradients(({ a, b }: Ops) => op(a, b), {
+      a: matrix,
+      b: { ...matrix, values: Array.from({ length: 12 }, (_, i) => (i % 2 ? 2.5 : -2) + i / 7) },
+    });
+    await checkGradients(({ a, b }: Ops) => op(a, b), { a: matrix, b: away });
+    await checkGradients(({ a, b }: Ops) => op(a, b), {
+      a: { shape: [n, one], values: [0.4, -0.7, 1.1] },
+      b: away,
+    });
+    await checkGradients(({ a }: Ops) => op(a, 2.25), { a: matrix });
+  });
+  test("where", () =>
+    checkGradients(({ a, b }: Ops) => e.where(e.greater(a, b), e.mul(a, a), b), { a: matrix, b: matrix }));
+  test("a value used twice gets both gradients", () =>
+    checkGradients(({ x }: Ops) => e.mul(e.exp(x), e.add(x, x)), { x: matrix }));
+
+  const points = [-800, -40, -1, -1e-9, 0, 1e-9, 1, 40, 800];
+  test.each(["float32", "float64"] as const)(
+    "softplus and its kin are exact and finite from -800 to 800 in %s",
+    async (float) => {
+      const x = { shape: [dim("points", points.length)], values: points };
+      const relative = float === "float32" ? 3e-6 : 1e-14;
+      const softplus = await valuesOf(({ x }: Ops) => e.softplus(x), { x }, float);
+      points.forEach((p, i) => {
+        const given = float === "float32" ? Math.fround(p) : p;
+        const exact = Math.max(given, 0) + Math.log1p(Math.exp(-Math.abs(given)));
+        expect(Math.abs(softplus[i] - exact)).toBeLessThanOrEqual(
+          relative * exact + (float === "float32" ? 1e-37 : 1e-300),
+        );
+      });
+      const slope = await valuesOf(({ x }: Ops) => gradients(sum(e.softplus(x)), [x])[0] ?? x, { x }, float);
+      expect(slope[points.indexOf(0)]).toBe(0.5);
+      expect(slope.every((s) => s >= 0 && s <= 1)).toBe(true);
+    },
+  );
+  test("at a tie neither operand of max has a slope", async () => {
+    const slope = await valuesOf(({ x }: Ops) => gradients(sum(e.maximum(x, 0)), [x])[0] ?? x, {
+      x: { shape: [n], values: [-1, 0, 2] },
+    });
+    expect(slope).toEqual([0, 0, 1]);
+  });
+  test("stopGradient lets nothing through", () => {
+    const x = new Graph().input("x", "float", [n]);
+    expect(gradients(sum(e.stopGradient(e.exp(x))), [x])).toEqual([undefined]);
+  });
+});
+
+describe("shapes and sums", () => {
+  const x = { shape: [n, m, k] };
+  test("reshape and transpose", () =>
+    checkGradients(({ x }: Ops) => e.square(transpose(reshape(x, [dim("nm", 12), k]), ["k", "nm"])), { x }));
+  test("slice", () => checkGradients(({ x }: Ops) => e.square(slice(x, "m", 1, 3)), { x }));
+  test("concat", () =>
+    checkGradients(({ a, b }: Ops) => e.square(concat([a, b, a], "m")), {
+      a: matrix,
+      b: { shape: [n, dim("m", 2)] },
+    }));
+  test("expand", () =>
+    checkGradients(({ a }: Ops) => e.square(expand(a, [dim("r", 2), n, m])), { a: { shape: [n, one] } }));
+  test("rename", () => checkGradients(({ a }: Ops) => e.square(rename(a, "m", "other")), { a: matrix }));
+  test("sum, mean and logSumExp over named dimensions", async () => {
+    await checkGradients(({ x }: Ops) => e.square(sum(x, "m")), { x });
+    await checkGradients(({ x }: Ops) => e.square(sum(x)), { x });
+    await checkGradients(({ x }: Ops) => e.square(mean(x, "n", "k")), { x });
+    await checkGradients(({ x }: Ops) => e.square(logSumExp(x, "k")), { x });
+  });
+  test("logSumExp of 800 is finite", async () => {
+    const [y] = await valuesOf(({ x }: Ops) => logSumExp(x, "n"), {
+      x: { shape: [n], values: [800, 799, -800] },
+    });
+    expect(y).toBeCloseTo(800 + Math.log1p(Math.exp(-1)), 12);
+  });
+});
+
+describe("indexing", () => {
+  test("gatherRows with repeated rows", () =>
+    checkGradients(({ x, i }: Ops) => e.square(gatherRows(x, i)), {
+      x: matrix,
+      i: { shape: [k], integers: [0, 2, 0, 1, 2] },
+    }));
+  test("gatherRows adds into a gradient that is there already", () =>
+    checkGradients(({ x, h, i }: Ops) => linear(e.add(gatherRows(x, i), h), x), {
+      x: { shape: [n, m] },
+      h: { shape: [k, m] },
+      i: { shape: [k], integers: [0, 2, 0, 1, 2] },
+    }));
+  test("pick", () =>
+    checkGradients(({ x, i }: Ops) => e.square(pick(x, i)), {
+      x: matrix,
+      i: { shape: [n], integers: [3, 0, 3] },
+    }));
+  test("segmentSum drops what goes to the drain", async () => {
+    const segments = { shape: [k], integers: [0, 1, 0, 2, 1] };
+    const two = dim("records", 2);
+    await checkGradients(({ x, s }: Ops) => e.square(e.add(segmentSum(e.exp(x), s, two), e.mul(0, sum(x)))), {
+      x: { shape: [k] },
+      s: segments,
+    });
+    const sums = await valuesOf(({ x, s }: Ops) => segmentSum(x, s, two), {
+      x: { shape: [k], values: [1, 2, 4, 8, 16] },
+      s: segments,
+    });
+    expect(sums).toEqual([5, 18]);
+  });
+  test("sums with repeated indices are the same in every run", async () => {
+    const rows = dim("rows", 20000);
+    const integers = Array.from({ length: rows.size }, (_, i) => (i * 7919) % 3);
+    const values = Array.from({ length: rows.size * 4 }, (_, i) => Math.sin(i));
+    const build = ({ x, w, i }: Ops) => gradients(sum(e.mul(gatherRows(x, i), w)), [x])[0] ?? x;
+    const given = {
+      x: { ...matrix, values: new Array<number>(12).fill(0) },
+      w: { shape: [rows, m], values },
+      i: { shape: [rows], integers },
+    };
+    const first = await valuesOf(build, given, "float32");
+    for (let run = 0; run < 10; run++) expect(await valuesOf(build, given, "float32")).toEqual(first);
+    const exact = [0, 0, 0].map((_, r) =>
+      values.reduce((a, v, j) => a + (integers[Math.floor(j / 4)] === r && j % 4 === 0 ? v : 0), 0),
+    );
+    exact.forEach((v, r) => expect(Math.abs(first[r * 4] - v)).toBeLessThan(2e-2));
+  });
+});
+
+describe("products and norms", () => {
+  test.each([
+    [false, false],
+    [false, true],
+    [true, false],
+    [true, true],
+  ])("matmul, transposed %s and %s", (transposeA, transposeB) =>
+    checkGradients(({ a, b }: Ops) => matmul(a, b, { transposeA, transposeB, scale: 0.7 }), {
+      a: { shape: transposeA ? [one, m, n] : [one, n, m] },
+      b: { shape: transposeB ? [one, k, m] : [one, m, k] },
+    }),
+  );
+  test("linear with bias", () =>
+    checkGradients(({ x, w, b }: Ops) => linear(x, w, b), {
+      x: matrix,
+      w: { shape: [k, m] },
+      b: { shape: [k] },
+    }));
+  test("softmax and logSoftmax", async () => {
+    await checkGradients(({ x }: Ops) => softmax(x), { x: matrix });
+    await checkGradients(({ x }: Ops) => logSoftmax(x), { x: matrix });
+  });
+  test("rmsNorm: worked number and gradient", async () => {
+    const x = { shape: [one, m], values: [1, -2, 3, 0.5] };
+    const w = { shape: [m], values: [1, 0.5, 2, 1] };
+    for (const float of ["float32", "float64"] as const) {
+      const y = await valuesOf(({ x, w }: Ops) => rmsNorm(x, w, 1e-5), { x, w }, float);
+      [0.5298122, -0.5298122, 3.1788732, 0.2649061].forEach((v, i) => expect(y[i]).toBeCloseTo(v, 6));
+    }
+    await checkGradients(({ x, w }: Ops) => rmsNorm(x, w, 1e-3), { x: matrix, w: { shape: [m] } });
+  });
+});
+
+describe("attention", () => {
+  const [rows, kv, time, keys, width] = [
+    dim("rows", 2),
+    dim("kvHeads", 2),
+    dim("time", 3),
+    dim("keys", 3),
+    dim("width", 4),
+  ];
+  const causal = Array.from({ length: 18 }, (_, i) => (i % 3 > Math.floor(i / 3) % 3 ? -1e9 : 0));
+  test.each([1, 2])("%i query heads a key head", (group) =>
+    checkGradients(
+      ({ q, k, v }: Ops) => {
+        const table = q.graph.untaped(() =>
+          reshape(
+            concat(
+              causal.map((c) => reshape(q.graph.scalar(c), [one])),
+              "one",
+            ),
+            [rows, dim("x", 1), time, keys],
+          ),
+        );
+        return attention(q, k, v, table, 0.5);
+      },
+      {
+        q: { shape: [rows, kv, dim("queries", group * 3), width] },
+        k: { shape: [rows, kv, keys, width] },
+        v: { shape: [rows, kv, keys, width] },
+      },
+    ),
+  );
+});
+
+describe("rotary", () => {
+  const [tokens, wide, half] = [dim("tokens", 2), dim("width", 8), dim("half", 2)];
+  // d 4, base 1e4, position 3: worked number 2 of the foundations, one head
+  const angles = [3, 3 * 0.01];
+  const cos = { shape: [dim("tokens", 1), half], values: angles.map(Math.cos) };
+  const sin = { shape: [dim("tokens", 1), half], values: angles.map(Math.sin) };
+  test.each(["float32", "float64"] as const)("worked number in %s", async (float) => {
+    const y = await valuesOf(
+      ({ x, cos, sin, order }: Ops) => rotary(x, cos, sin, order, 1),
+      {
+        x: { shape: [dim("tokens", 1), dim("width", 4)], values: [1, 2, 3, 4] },
+        cos,
+        sin,
+        order: { shape: [one, dim("tokens", 1)], integers: [0] },
+      },
+      float,
+    );
+    [-1.4133525, 1.8791181, -2.8288575, 4.0581911].forEach((v, i) => expect(y[i]).toBeCloseTo(v, 5));
+  });
+  test("gradient, two heads", () => {
+    const turn = (f: (a: number) => number) => ({
+      shape: [tokens, half],
+      values: [0.3, 1.2, -0.4, 2.2].map(f),
+    });
+    return checkGradients(
+      ({ x, order }: Ops) => {
+        const constant = (values: readonly number[]) =>
+          x.graph.untaped(() =>
+            reshape(
+              concat(
+                values.map((v) => reshape(x.graph.scalar(v), [one])),
+                "one",
+              ),
+              [tokens, half],
+            ),
+          );
+        return rotary(x, constant(turn(Math.cos).values), constant(turn(Math.sin).values), order, 2);
+      },
+      { x: { shape: [tokens, wide] }, order: { shape: [one, tokens], integers: [0, 1] } },
+    );
+  });
+});
+
+describe("token log-probabilities", () => {
+  const [scored, hidden, vocabulary] = [dim("scored", 5), dim("hidden", 3), dim("vocabulary", 7)];
+  const given = {
+    h: { shape: [scored, hidden] },
+    w: { shape: [vocabulary, hidden] },
+    t: { shape: [scored], integers: [0, 6, 3, 3, 1] },
+  };
+  test.each([undefined, 2, 4])("chunks of %s rows", (rows) =>
+    checkGradients(({ h, w, t }: Ops) => tokenLogProbs(h, w, t, rows), given),
+  );
+  test("chunks change nothing", async () => {
+    const values = {
+      h: { ...given.h, values: Array.from({ length: 15 }, (_, i) => Math.sin(i)) },
+      w: { ...given.w, values: Array.from({ length: 21 }, (_, i) => Math.cos(i)) },
+      t: given.t,
+    };
+    const whole = await valuesOf(({ h, w, t }: Ops) => tokenLogProbs(h, w, t), values);
+    expect(await valuesOf(({ h, w, t }: Ops) => tokenLogProbs(h, w, t, 2), values)).toEqual(whole);
+  });
+});
+
+describe("ordering", () => {
+  test("after leaves values as they are, whatever it waits for", async () => {
+    const given = { x: { shape: [n], values: [1.5, -2, 0] }, d: { shape: [n], values: [NaN, Infinity, 0] } };
+    expect(await valuesOf(({ x, d }: Ops) => after(x, d), given)).toEqual([1.5, -2, 0]);
+    expect(await valuesOf(({ x, d }: Ops) => after(x, e.div(1, slice(d, "n", 2, 3))), given)).toEqual([
+      1.5, -2, 0,
+    ]);
+  });
+  test("recomputed and layerBoundary change no gradient", () =>
+    checkGradients(
+      ({ x, w }: Ops) => {
+        const first = layerBoundary(e.tanh(linear(x, w)), () => [w]);
+        return recomputed(rename(first, "k", "m2"), [w], (h) =>
+          e.tanh(linear(rename(h, "m2", "m"), rename(w, "k", "out"))),
+        );
+      },
+      { x: { shape: [n, m] }, w: { shape: [dim("k", 4), m] } },
+    ));
+});
+
+describe("errors", () => {
+  const graph = new Graph();
+  const a = graph.input("a", "float", [n, m]);
+  test("name operation, names and sizes", () => {
+    expect(() => e.add(a, graph.input("b", "float", [n, k]))).toThrow(
+      "Add: shapes do not fit: [n 3, m 4] and [n 3, k 5] differ in dimension 1",
+    );
+    expect(() => e.add(a, graph.input("c", "float", [dim("hidden", 4)]))).toThrow("[hidden 4]");
+    expect(() => matmul(a, a)).toThrow("matmul: shapes do not fit: [n 3, m 4] times [n 3, m 4]");
+    expect(() => linear(a, a.graph.input("w", "float", [k, k]))).toThrow("weight [k 5, k 5]");
+    expect(() => reshape(a, [k])).toThrow("[n 3, m 4] has 12 elements, [k 5] 5");
+    expect(() => slice(a, "q", 0, 1)).toThrow('no dimension "q"');
+    expect(() => gradients(a, [a])).toThrow("scalar");
+  });
+});
