@@ -1,0 +1,212 @@
+/** Records and rows: what is accepted, what is refused and how, and which tokens are given and which are learned. */
+import { mkdtemp, rm, writeFile } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { afterAll, beforeAll, describe, expect, test } from "vitest";
+import { trainByteLevelBpe } from "../text/bpe-trainer.ts";
+import { chatMl } from "../text/chatml.ts";
+import { makeTokenizer } from "../text/tokenizer.ts";
+import { loadRecords } from "./load-records.ts";
+import { type DataRecord, formats, parseRecord } from "./records.ts";
+import { type RowBuilder, buildRow } from "./rows.ts";
+
+let folder: string;
+beforeAll(async () => {
+  folder = await mkdtemp(join(tmpdir(), "prefopt-"));
+});
+afterAll(() => rm(folder, { recursive: true }));
+
+const trained = trainByteLevelBpe(["the film is a delight", "the film is a mess"], {
+  vocabularySize: 290,
+  specialTokens: ["<b>", "<|im_start|>", "<|im_end|>"],
+  beginToken: "<b>",
+  endToken: "<|im_end|>",
+  chatTemplate: chatMl,
+});
+const tokenizer = makeTokenizer(trained.tokenizerJson, trained.tokenizerConfigJson);
+const builder: RowBuilder = {
+  tokenizer,
+  vocabularySize: 290,
+  endIds: [2],
+  limits: { maxLength: 100, truncation: "error" },
+};
+const source = { file: "x.jsonl", line: 4 };
+const row = (value: object, changes: Partial<RowBuilder> = {}) => {
+  const parsed = parseRecord(value);
+  if ("problem" in parsed) throw new Error(`${parsed.problem.field}: ${parsed.problem.why}`);
+  return buildRow(parsed.record, source, { ...builder, ...changes });
+};
+const text = (ids: readonly number[]) => tokenizer.decode(ids);
+
+describe("records", () => {
+  const messages = (answer: string) => [
+    { role: "user", content: "q" },
+    { role: "assistant", content: answer },
+  ];
+  test.each([
+    ["pair", { prompt: "p", chosen: "a", rejected: "b" }],
+    [
+      "pair",
+      {
+        prompt: [{ role: "user", content: "q" }],
+        chosen: [{ role: "assistant", content: "a" }],
+        rejected: [{ role: "assistant", content: "b" }],
+      },
+    ],
+    ["pairImplicit", { chosen: messages("a"), rejected: messages("b") }],
+    ["pairIds", { promptIds: [1], chosenIds: [2], rejectedIds: [3], chosenProb: 0.7, weight: 2 }],
+    ["completion", { prompt: "p", completion: "c" }],
+    ["completionIds", { promptIds: [1], completionIds: [2] }],
+    ["messages", { messages: messages("a") }],
+    ["text", { text: "t" }],
+  ])("%s", (format, value) => {
+    const parsed = parseRecord(value);
+    expect("record" in parsed && parsed.record.format).toBe(format);
+  });
+  test.each([
+    ["no rejected", { prompt: "p", chosen: "a" }, "rejected", "it is missing"],
+    ["equal completions", { prompt: "p", chosen: "a", rejected: "a" }, "rejected", "equals the chosen one"],
+    ["an empty completion", { prompt: "p", chosen: "", rejected: "a" }, "chosen", "it is empty"],
+    [
+      "a number as text",
+      { prompt: "p", chosen: 3, rejected: "a" },
+      "chosen",
+      "must be text or a list of messages",
+    ],
+    ["a soft label of 1.5", { prompt: "p", chosen: "a", rejected: "b", chosenProb: 1.5 }, "chosenProb", ""],
+    ["a negative weight", { prompt: "p", chosen: "a", rejected: "b", weight: -1 }, "weight", ""],
+    ["a negative id", { promptIds: [-1], chosenIds: [1], rejectedIds: [2] }, "promptIds.0", ""],
+    ["half an id", { promptIds: [1], chosenIds: [1.5], rejectedIds: [2] }, "chosenIds.0", ""],
+    ["a list", [1], "", "not a JSON object"],
+  ])("refuses %s by name", (_, value, field, why) => {
+    const parsed = parseRecord(value);
+    expect("problem" in parsed && parsed.problem.field).toBe(field);
+    expect("problem" in parsed && parsed.problem.why).toContain(why);
+  });
+  test("a record that would do for something else is told for what", () => {
+    const parsed = parseRecord({ prompt: "p", completion: "c" }, "pair");
+    expect("problem" in parsed && parsed.problem.why).toContain(
+      "it would do as a record of prompt and completion",
+    );
+  });
+  test("every format's example that is whole JSON is of that format", () => {
+    for (const [name, { example }] of Object.entries(formats)) {
+      if (example.includes("…") || example.includes("[the same")) continue;
+      const parsed = parseRecord(JSON.parse(example));
+      expect("record" in parsed && parsed.record.format).toBe(name);
+    }
+  });
+});
+
+describe("loading", () => {
+  const good = '{"prompt":"p","chosen":"a","rejected":"b"}';
+  const file = async (lines: string[]) => {
+    const path = join(folder, "records.jsonl");
+    await writeFile(path, lines.join("\n"));
+    return path;
+  };
+  test("the first bad record is an error with file, line, field, reason and remedy", async () => {
+    const path = await file([good, good, '{"prompt":"p","chosen":"a"}']);
+    await expect(loadRecords(path)).rejects.toThrow(
+      `${path}:3: field "rejected" cannot be used: it is missing. Write for example`,
+    );
+  });
+  test("skip lists and counts", async () => {
+    const path = await file([good, '{"prompt":"p","chosen":"a","rejected":"a"}', good]);
+    const { records, skipped } = await loadRecords(path, { invalid: "skip" });
+    expect(records.map((r) => r.source.line)).toEqual([1, 3]);
+    expect(skipped).toMatchObject([{ source: { line: 2 }, field: "rejected" }]);
+  });
+  test("nothing usable is an error, also when skipping", async () => {
+    const path = await file(['{"prompt":"p","chosen":"a","rejected":"a"}']);
+    await expect(loadRecords(path, { invalid: "skip" })).rejects.toThrow("none of its 1 records can be used");
+    await expect(loadRecords([])).rejects.toThrow("has no records");
+  });
+});
+
+describe("rows", () => {
+  test("one begin token, the completion as it follows the prompt, one end token", () => {
+    const { prompt, completions } = row({
+      prompt: "the film",
+      chosen: " is a delight",
+      rejected: " is a mess",
+    });
+    expect(prompt).toEqual([0, ...tokenizer.encode("the film")]);
+    expect(completions.map(text)).toEqual([" is a delight<|im_end|>", " is a mess<|im_end|>"]);
+    expect([...prompt, ...completions[0]]).toEqual([0, ...tokenizer.encode("the film is a delight"), 2]);
+  });
+  test("an end token that is there already is not doubled", () => {
+    expect(
+      row({ prompt: "the", completion: " film<|im_end|>" }).completions[0].filter((id) => id === 2),
+    ).toEqual([2]);
+  });
+  test("where a token would span the seam, the prompt stays as generation writes it", () => {
+    const { prompt, completions } = row({ prompt: "the fi", completion: "lm" });
+    expect(prompt.slice(1)).toEqual(tokenizer.encode("the fi"));
+    expect(completions[0]).toEqual([...tokenizer.encode("lm"), 2]);
+  });
+  test("text alone is learned from its begin token on", () => {
+    const { prompt, completions } = row({ text: "the film" });
+    expect([prompt, completions]).toEqual([[0], [[...tokenizer.encode("the film"), 2]]]);
+  });
+  test("conversations go through the template", () => {
+    const { prompt, completions } = row({
+      messages: [
+        { role: "user", content: "hi" },
+        { role: "assistant", content: "the film" },
+      ],
+    });
+    expect(text(prompt)).toBe("<|im_start|>user\nhi<|im_end|>\n<|im_start|>assistant\n");
+    expect(text(completions[0])).toBe("the film<|im_end|>");
+  });
+  test("raw ids are taken as they are", () => {
+    const { prompt, completions } = row(
+      { promptIds: [5, 6], chosenIds: [7], rejectedIds: [8, 2] },
+      { tokenizer: undefined },
+    );
+    expect([prompt, completions]).toEqual([
+      [5, 6],
+      [[7], [8, 2]],
+    ]);
+  });
+  const ids = { promptIds: [1, 2, 3, 4, 5, 6], chosenIds: [7, 8], rejectedIds: [9] };
+  const cut = (maxLength: number, truncation: RowBuilder["limits"]["truncation"]) =>
+    row(ids, { limits: { maxLength, truncation } });
+  test("a row that is too long is an error by default, naming both lengths and the remedy", () => {
+    expect(() => cut(7, "error")).toThrow("x.jsonl:4: the row has 8 tokens: at most 7 fit");
+    expect(() => cut(7, "error")).toThrow("keep-end");
+    expect(cut(8, "error").truncated).toBe(0);
+  });
+  test("truncation removes from the prompt first, from the side that was asked for, and counts", () => {
+    expect(cut(5, "keep-end")).toMatchObject({ prompt: [4, 5, 6], completions: [[7, 8], [9]], truncated: 3 });
+    expect(cut(5, "keep-start")).toMatchObject({
+      prompt: [1, 2, 3],
+      completions: [[7, 8], [9]],
+      truncated: 3,
+    });
+    expect(cut(2, "keep-end")).toMatchObject({ prompt: [6], completions: [[7], [9]], truncated: 6 });
+    expect(() => cut(1, "keep-end")).toThrow("a completion is empty after truncation");
+  });
+  test.each([
+    [
+      "an id beyond the vocabulary",
+      { promptIds: [1], completionIds: [290] },
+      {},
+      "token id 290 does not exist: the model's vocabulary has 290 tokens",
+    ],
+    [
+      "text without a tokenizer",
+      { prompt: "a", completion: "b" },
+      { tokenizer: undefined },
+      "the model has no tokenizer",
+    ],
+  ])("refuses %s", (_, value, changes, message) => {
+    expect(() => row(value, changes)).toThrow(message);
+  });
+  test("weights and soft labels come along", () => {
+    expect(row({ ...ids, weight: 2, chosenProb: 0.6 } satisfies object as DataRecord).fields).toEqual({
+      weight: 2,
+      chosenProb: 0.6,
+    });
+  });
+});
