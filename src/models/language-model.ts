@@ -107,8 +107,8 @@ export async function saveLanguageModel(
   options: SaveOptions = {},
 ): Promise<void> {
   const { dtype = "F32", tokenizerFrom = model.folder } = options;
-  const names = { F32: "float32", F16: "float16", BF16: "bfloat16" } as const;
-  const config = { ...model.architecture.toConfig(), torch_dtype: names[dtype] };
+  // The type to compute with; files in half precision are only stored so.
+  const config = { ...model.architecture.toConfig(), torch_dtype: "float32" };
   await writeFileAtomic(joinPath(folder, "config.json"), `${JSON.stringify(config, null, 2)}\n`);
   const tensors = model.architecture.parameters.map((p) => ({
     name: p.name,
