@@ -22,15 +22,17 @@ const { values: options } = parseArgs({
     data: { type: "string" },
     model: { type: "string", default: "assets/reviews" },
     out: { type: "string", default: "assets/preferences" },
-    trainPrefixes: { type: "string", default: "700" },
+    trainPrefixes: { type: "string", default: "1600" },
     testPrefixes: { type: "string", default: "256" },
   },
 });
 if (!options.data) throw new Error("name the data's folder: --data DIR (assets/README.md says where to get it)");
 
 const samplesPerPrefix = 4;
-/** Samples that have not ended by then are left out: a cut sentence says little about its end. */
-const maxTokens = 48;
+/** Short completions: each pair says more about sentiment and less about length. */
+const maxTokens = 12;
+/** Pairs whose scores differ by less are near-ties of the scorer and are left out. */
+const smallestGap = 0.2;
 const corpus = await readCorpus(options.data);
 const model = await loadLanguageModel(options.model, await openBackend());
 const tokenizer = await loadTokenizer(options.model);
@@ -63,7 +65,7 @@ async function pairsOf(prefixes: readonly string[], seed: number): Promise<objec
     const pairs: object[] = [];
     for (const [i, a] of of.entries()) {
       for (const b of of.slice(i + 1)) {
-        if (a.reward === b.reward || ![a, b].every((s) => s.finish === "end" && s.completion !== "")) continue;
+        if (Math.abs(a.reward - b.reward) <= smallestGap || a.completion === "" || b.completion === "") continue;
         const [chosen, rejected] = a.reward > b.reward ? [a, b] : [b, a];
         pairs.push({ prompt, chosen: chosen.completion, rejected: rejected.completion, chosenReward: chosen.reward, rejectedReward: rejected.reward });
       }
