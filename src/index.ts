@@ -1,5 +1,24 @@
 /** The public API: what the command line does, in a dozen lines of TypeScript. */
 export { type Tensor } from "./engine/tensor.ts";
+export {
+  abs,
+  add,
+  div,
+  exp,
+  log,
+  logSigmoid,
+  maximum,
+  minimum,
+  mul,
+  neg,
+  sigmoid,
+  softplus,
+  sqrt,
+  square,
+  stopGradient,
+  sub,
+  tanh,
+} from "./engine/ops/elementwise.ts";
 export { openBackend } from "./engine/backends/open.ts";
 export { PrefoptError, RequestError, WorkError } from "./errors.ts";
 export { type LanguageModel, loadLanguageModel, saveLanguageModel } from "./models/language-model.ts";
@@ -12,4 +31,5 @@ export { sampleMetrics, sampleModel, sequenceKl } from "./evaluation/samples.ts"
 export { bootstrapMean, winRate } from "./evaluation/win-rate.ts";
 export { rewardNamed, type RewardFunction } from "./feedback/reward.ts";
 export { methods } from "./methods/table.ts";
-export { type RunEvent, type RunOptions, run } from "./methods/run.ts";
+export { type Run, type RunEvent, type RunOptions, type RunRecipe, run } from "./methods/run.ts";
+export { packagePath } from "./formats/files.ts";

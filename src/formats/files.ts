@@ -226,3 +226,6 @@ export function packageFolder(): string {
   while (!existsSync(join(folder, "package.json")) && dirname(folder) !== folder) folder = dirname(folder);
   return folder;
 }
+
+/** The path of a file that comes with prefopt: "assets/reviews". */
+export const packagePath = (path: string): string => join(packageFolder(), path);

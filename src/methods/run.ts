@@ -28,6 +28,9 @@ export interface RunOptions {
   onEvent?: (event: RunEvent) => void;
 }
 
+/** A recipe as an object; `data` may be left out where records are passed as values. */
+export type RunRecipe = Omit<RecipeInput, "data"> & { data?: Partial<RecipeInput["data"]> };
+
 /** A run that can be awaited for its result, or walked through event by event. */
 export interface Run extends AsyncIterable<RunEvent>, PromiseLike<RunResult> {}
 
@@ -35,7 +38,7 @@ export interface Run extends AsyncIterable<RunEvent>, PromiseLike<RunResult> {}
  * Runs a recipe: `await run(recipe)` gives the result, `for await (const event of run(recipe))` what happens on the way.
  * Throws a RequestError for what is wrong with the request and a WorkError for what goes wrong on the way.
  */
-export function run(recipe: RecipeInput | string, options: RunOptions = {}): Run {
+export function run(recipe: RunRecipe | string, options: RunOptions = {}): Run {
   async function* events(): AsyncGenerator<RunEvent, RunResult> {
     const { objective, out, onEvent, ...rest } = options;
     const placed = objective ? { objective: objective.id, ...(recipe as object), method: undefined } : recipe;
