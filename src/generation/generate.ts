@@ -127,6 +127,21 @@ export async function generate(
         });
         continue;
       }
+      const crossing = active.flatMap((job, slot) =>
+        job && changesRegime(model, prompts[job.prompt], job) ? [{ slot, job }] : [],
+      );
+      if (crossing.length > 0) {
+        // Cached keys do not fit the longer row any more: it is read anew, which also gives its next logits.
+        const fresh = await decoder.read(
+          crossing.map(({ slot, job }) => ({ slot, ids: [...prompts[job.prompt], ...job.ids] })),
+        );
+        crossing.forEach(({ slot, job }, i) => {
+          if (advance(job, fresh[i])) return;
+          active[slot] = undefined;
+          decoder.clear(slot);
+        });
+        continue;
+      }
       const logits = await decoder.step(active.map((job) => job?.ids.at(-1) ?? 0));
       active.forEach((job, slot) => {
         if (job && advance(job, logits.subarray(slot * vocabulary, (slot + 1) * vocabulary))) return;
@@ -138,6 +153,16 @@ export async function generate(
     await decoder.release();
   }
   return results;
+}
+
+/** Whether a job's last token takes its row across a change of rotary frequencies. */
+function changesRegime(
+  { architecture: { rope } }: LanguageModel,
+  prompt: readonly number[],
+  { ids }: Job,
+): boolean {
+  const length = prompt.length + ids.length;
+  return rope.regime(length) !== rope.regime(length - 1);
 }
 
 function hasJob(x: { slot: number; job: Job | undefined }): x is { slot: number; job: Job } {

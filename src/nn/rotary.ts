@@ -12,6 +12,8 @@ export interface Rope {
   tables(positions: ArrayLike<number>, length: number): { cos: Float64Array; sin: Float64Array };
   /** Whether frequencies change with the length of the row. */
   readonly dependsOnLength: boolean;
+  /** Equal for two lengths whose cached keys can stand in one cache; where it changes, a row must be read anew. */
+  regime(length: number): number;
   /** Whether the scaling stretches to any length, so that the model has no hard limit. */
   readonly unlimited: boolean;
   /** The keys of config.json, old style. */
@@ -35,6 +37,7 @@ interface Frequencies {
   readonly at: (length: number) => Float64Array;
   readonly factor?: number;
   readonly dependsOnLength?: boolean;
+  readonly regime?: (length: number) => number;
   readonly unlimited?: boolean;
 }
 
@@ -87,11 +90,12 @@ export function ropeFromConfig(
     original,
     scaling: scalingReader(parameters, kind),
   });
-  const { factor = 1, dependsOnLength = false, unlimited = false } = frequencies;
+  const { factor = 1, dependsOnLength = false, regime = () => 0, unlimited = false } = frequencies;
   const scaling = Object.fromEntries(Object.entries(parameters).filter(([key]) => key !== "rope_theta"));
   return {
     width,
     dependsOnLength,
+    regime,
     unlimited,
     tables(positions, length) {
       const f = frequencies.at(length);
@@ -183,7 +187,12 @@ function longrope({ base, width, maxPositions, original, scaling }: Setting): Fr
   const [short, long] = [divided("short_factor"), divided("long_factor")];
   const factor =
     scaling.number("attention_factor") ?? (s > 1 ? Math.sqrt(1 + Math.log(s) / Math.log(trained)) : 1);
-  return { at: (length) => (length <= trained ? short : long), factor, dependsOnLength: true };
+  return {
+    at: (length) => (length <= trained ? short : long),
+    factor,
+    dependsOnLength: true,
+    regime: (length) => Number(length > trained),
+  };
 }
 
 function scalingReader(values: Values, kind: string): ScalingReader {
