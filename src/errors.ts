@@ -46,7 +46,8 @@ export class WorkError extends PrefoptError {
 function sentence({ what, where, why, fix }: Report): string {
   const head = [where, what].filter(Boolean).join(": ");
   const body = why ? `${head}: ${why}` : head;
-  return fix ? `${body.replace(/\.$/, "")}. ${fix.replace(/\.?$/, ".")}` : body;
+  if (!fix) return body;
+  return `${body.replace(/\.$/, "")}. ${/[.?!]$/.test(fix) ? fix : `${fix}.`}`;
 }
 
 /** The known name nearest to `word` (edit distance at most a third of its length, at least 2), for "did you mean". */

@@ -1,5 +1,5 @@
 /** What commands print: results on stdout, everything else on stderr, colours only where a person looks. */
-import { styleText } from "node:util";
+import { stripVTControlCharacters, styleText } from "node:util";
 
 type Style = Parameters<typeof styleText>[0];
 
@@ -16,18 +16,65 @@ export function printJson(value: unknown): Promise<void> {
 
 /** Text on stdout, waiting for readers that are slower. */
 export function print(text: string): Promise<void> {
-  return new Promise((resolve) => process.stdout.write(text, () => resolve()));
+  return written(process.stdout, text);
 }
 
-/** Columns padded to their widest cell; numbers' columns can be aligned to the right. */
-export function table(rows: readonly (readonly string[])[], right: readonly number[] = []): string {
-  const widths = rows[0].map((_, c) => Math.max(...rows.map((r) => r[c].length)));
+/** Resolves when all that was printed so far has left the process. */
+export async function flush(): Promise<void> {
+  await written(process.stdout, "");
+  await written(process.stderr, "");
+}
+
+function written(stream: NodeJS.WriteStream, text: string): Promise<void> {
+  return new Promise((resolve) => stream.write(text, () => resolve()));
+}
+
+/** Columns that a table may take: a terminal's width, any where nobody looks. */
+const terminalWidth = () => (process.stdout.isTTY ? (process.stdout.columns ?? 80) : Infinity);
+
+/** The last column is not squeezed below this many characters. */
+const leastWidth = 20;
+
+/**
+ * Columns padded to their widest cell, those in `right` aligned to the right. Where a row is wider than `width`, the last
+ * column goes on in further lines under itself; nothing is cut off.
+ */
+export function table(
+  rows: readonly (readonly string[])[],
+  right: readonly number[] = [],
+  width = terminalWidth(),
+): string {
+  const columns = Math.max(0, ...rows.map((row) => row.length));
+  const widths = Array.from({ length: columns }, (_, c) => Math.max(...rows.map((r) => visible(r[c] ?? ""))));
+  const last = columns - 1;
+  const indent = widths.slice(0, last).reduce((sum, w) => sum + w + 2, 0);
+  const room = Math.max(leastWidth, width - indent);
   const line = (row: readonly string[]) =>
     row
-      .map((cell, c) => (right.includes(c) ? cell.padStart(widths[c]) : cell.padEnd(widths[c])))
+      .map((cell, c) => {
+        const padding = " ".repeat(widths[c] - visible(cell));
+        if (right.includes(c)) return padding + cell;
+        return c === last ? wrapped(cell, room).join(`\n${" ".repeat(indent)}`) : cell + padding;
+      })
       .join("  ")
       .trimEnd();
   return rows.map(line).join("\n");
+}
+
+/** Characters that a text takes on a terminal, its colours left out. */
+const visible = (text: string) => stripVTControlCharacters(text).length;
+
+/** Lines of at most `width` characters, broken between words. */
+function wrapped(text: string, width: number): string[] {
+  if (visible(text) <= width) return [text];
+  const lines: string[] = [];
+  for (const word of text.split(" ")) {
+    const line = lines.at(-1);
+    if (line !== undefined && visible(line) + 1 + visible(word) <= width)
+      lines[lines.length - 1] = `${line} ${word}`;
+    else lines.push(word);
+  }
+  return lines;
 }
 
 /** "1 min 20 s" */
@@ -37,43 +84,4 @@ export function duration(seconds: number): string {
   return s < 3600
     ? `${Math.floor(s / 60)} min ${s % 60} s`
     : `${Math.floor(s / 3600)} h ${Math.floor((s % 3600) / 60)} min`;
-}
-
-/** A line that is redrawn in place on a terminal, and printed now and then elsewhere. */
-export class ProgressLine {
-  readonly #stream: NodeJS.WriteStream;
-  readonly #interval: number;
-  #printed = -Infinity;
-  #drawn = false;
-
-  /** `interval`: seconds between lines where the stream is no terminal. */
-  constructor(stream: NodeJS.WriteStream = process.stderr, interval = 5) {
-    this.#stream = stream;
-    this.#interval = interval;
-  }
-
-  /** Shows a passing state. `always` prints it on streams that are no terminal too. */
-  update(text: string, always = false): void {
-    if (this.#stream.isTTY) {
-      this.#stream.write(`\r\x1b[2K${text.slice(0, (this.#stream.columns ?? 80) - 1)}`);
-      this.#drawn = true;
-      return;
-    }
-    const now = performance.now() / 1000;
-    if (!always && now - this.#printed < this.#interval) return;
-    this.#printed = now;
-    this.#stream.write(`${text}\n`);
-  }
-
-  /** Prints a line that stays. */
-  line(text: string): void {
-    this.clear();
-    this.#stream.write(`${text}\n`);
-  }
-
-  /** Removes the passing state. */
-  clear(): void {
-    if (this.#drawn) this.#stream.write("\r\x1b[2K");
-    this.#drawn = false;
-  }
 }

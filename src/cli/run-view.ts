@@ -3,7 +3,8 @@ import type { Sample } from "../evaluation/samples.ts";
 import type { Evaluation } from "../training/evaluation.ts";
 import type { RunResult } from "../training/result.ts";
 import { Interrupted, type TrainEvent, type TrainOptions, train } from "../training/train.ts";
-import { ProgressLine, duration, styled, table } from "./output.ts";
+import { duration, styled, table } from "./output.ts";
+import { ProgressLine } from "./progress.ts";
 
 export interface View {
   /** Where passing states and lines go. */

@@ -18,22 +18,32 @@ export function onnxType(dtype: DType, float: FloatType): number {
 export function emit(graph: Graph, outputs: Readonly<Record<string, Tensor>>): Uint8Array {
   const nodes = needed(graph.nodes, Object.values(outputs));
   const used = new Set(nodes.flatMap((n) => n.inputs).concat(Object.values(outputs).map((t) => t.id)));
+  const { renamed, copied } = outputNames(nodes, outputs);
+  const name = (id: string) => renamed.get(id) ?? id;
   const writer = new BinaryWriter();
   writer.uint32(tag(1, varint)).int64(10); // ir_version
   message(writer, 7, (g) => {
-    for (const node of nodes) message(g, 1, (w) => writeNode(w, node));
-    for (const [name, tensor] of Object.entries(outputs)) {
-      message(g, 1, (w) =>
-        writeNode(w, { type: "Identity", domain: "", inputs: [tensor.id], outputs: [name], attributes: {} }),
-      );
+    for (const node of nodes) {
+      const named = { ...node, inputs: node.inputs.map(name), outputs: node.outputs.map(name) };
+      message(g, 1, (w) => writeNode(w, named));
+    }
+    for (const [output, t] of copied) {
+      const identity = {
+        type: "Identity",
+        domain: "",
+        inputs: [name(t.id)],
+        outputs: [output],
+        attributes: {},
+      };
+      message(g, 1, (w) => writeNode(w, identity));
     }
     g.uint32(tag(2, bytes)).string("prefopt"); // name
     for (const c of graph.constants)
       if (used.has(c.id)) message(g, 5, (w) => writeConstant(w, c, graph.float));
     for (const t of graph.inputs)
       if (used.has(t.id)) message(g, 11, (w) => writeValue(w, t.id, t, graph.float));
-    for (const [name, t] of Object.entries(outputs))
-      message(g, 12, (w) => writeValue(w, name, t, graph.float));
+    for (const [output, t] of Object.entries(outputs))
+      message(g, 12, (w) => writeValue(w, output, t, graph.float));
   });
   for (const [domain, version] of [
     ["", 21],
@@ -42,6 +52,21 @@ export function emit(graph: Graph, outputs: Readonly<Record<string, Tensor>>): U
     message(writer, 8, (w) => w.uint32(tag(1, bytes)).string(domain).uint32(tag(2, varint)).int64(version));
   }
   return writer.finish();
+}
+
+/**
+ * How outputs get their names: a value that a node makes carries the name of its first output, so that it is written where
+ * it is wanted; inputs, constants and second names of one value are copied.
+ */
+function outputNames(nodes: readonly GraphNode[], outputs: Readonly<Record<string, Tensor>>) {
+  const made = new Set(nodes.flatMap((n) => n.outputs));
+  const renamed = new Map<string, string>();
+  const copied: [string, Tensor][] = [];
+  for (const [output, t] of Object.entries(outputs)) {
+    if (made.has(t.id) && !renamed.has(t.id)) renamed.set(t.id, output);
+    else copied.push([output, t]);
+  }
+  return { renamed, copied };
 }
 
 /** The inputs that the emitted model declares: those that an output needs. */

@@ -34,22 +34,34 @@ export function fullAttention(
   const group = dim("group", heads / kvHeads);
   const width = dim("headDim", headDim);
   const keys = dim("keys", time.size);
-  return (q, k, v, layer) => {
-    const queries = transpose(reshape(q, [rows, time, kv, group, width]), [
+  const queries = dim("queries", group.size * time.size);
+  /** [tokens, heads·headDim] → [rows, kvHeads, group·time, headDim]; without groups a plain transposition, which is faster. */
+  const fold = (q: Tensor) => {
+    if (group.size === 1) return spread(q, queries);
+    const split = reshape(q, [rows, time, kv, group, width]);
+    return reshape(transpose(split, ["rows", "kvHeads", "group", "time", "headDim"]), [
+      rows,
+      kv,
+      queries,
+      width,
+    ]);
+  };
+  const unfold = (y: Tensor) => {
+    if (group.size === 1) return transpose(y, ["rows", "queries", "kvHeads", "headDim"]);
+    return transpose(reshape(y, [rows, kv, group, time, width]), [
       "rows",
+      "time",
       "kvHeads",
       "group",
-      "time",
       "headDim",
     ]);
-    const folded = reshape(queries, [rows, kv, dim("queries", group.size * time.size), width]);
-    const spread = (x: Tensor) =>
-      transpose(reshape(x, [rows, keys, kv, width]), ["rows", "kvHeads", "keys", "headDim"]);
-    const [cacheKeys, cacheValues] = [spread(k), spread(v)];
+  };
+  const spread = (x: Tensor, along: Dim) =>
+    transpose(reshape(x, [rows, along, kv, width]), ["rows", "kvHeads", along.name, "headDim"]);
+  return (q, k, v, layer) => {
+    const [cacheKeys, cacheValues] = [spread(k, keys), spread(v, keys)];
     collect?.(layer, cacheKeys, cacheValues);
-    const y = attention(folded, cacheKeys, cacheValues, mask, scale);
-    const unfolded = reshape(y, [rows, kv, group, time, width]);
-    return reshape(transpose(unfolded, ["rows", "time", "kvHeads", "group", "headDim"]), q.shape);
+    return reshape(unfold(attention(fold(q), cacheKeys, cacheValues, mask, scale)), q.shape);
   };
 }
 

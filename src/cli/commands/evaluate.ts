@@ -6,7 +6,8 @@ import { rewardNamed } from "../../feedback/reward.ts";
 import type { CommandModule } from "../command.ts";
 import { integer } from "../input.ts";
 import { openModel, rowBuilder } from "../model.ts";
-import { ProgressLine, print, printJson, table } from "../output.ts";
+import { print, printJson, table } from "../output.ts";
+import { ProgressLine } from "../progress.ts";
 import { promptsOf } from "../prompts.ts";
 
 export interface MeasureOptions {
