@@ -22,6 +22,7 @@ const table = {
   ],
   CreateSessionOptions: [10, "_Out_ void **options"],
   DisableMemPattern: [17, "void *options"],
+  SetIntraOpNumThreads: [24, "void *options, int threads"],
   SetSessionGraphOptimizationLevel: [23, "void *options, int level"],
   CreateTensorWithDataAsOrtValue: [
     49,
@@ -97,9 +98,11 @@ function open({ threads = availableParallelism(), spin = true }: COptions): Back
   const arena = made(api.CreateArenaCfgV2, BigUint64Array.of(key.address), BigUint64Array.of(1n), 1);
   check(api.CreateAndRegisterAllocator(env, arenaMemory, arena));
 
+  // ONNX Runtime has one environment a process: whoever made it first decided whether it has a pool for all sessions.
+  let sharedPool = true;
   const sessionOptions = (optimize: boolean): Pointer => {
     const o = made(api.CreateSessionOptions);
-    check(api.DisablePerSessionThreads(o));
+    check(sharedPool ? api.DisablePerSessionThreads(o) : api.SetIntraOpNumThreads(o, threads));
     check(api.DisableMemPattern(o));
     check(api.SetSessionGraphOptimizationLevel(o, optimize ? 99 : 0));
     check(api.AddSessionConfigEntry(o, "session.use_env_allocators", "1"));
@@ -120,10 +123,18 @@ function open({ threads = availableParallelism(), spin = true }: COptions): Back
       koffi.free(koffi.address(memory));
     },
     async compile(model: Uint8Array, { optimize = true }: CompileOptions = {}): Promise<Session> {
-      const options = sessionOptions(optimize);
       const out: [Pointer | null] = [null];
-      await finished(check, api.CreateSessionFromArray, env, model, model.length, options, out);
-      api.ReleaseSessionOptions(options);
+      const create = async () => {
+        const options = sessionOptions(optimize);
+        await finished(check, api.CreateSessionFromArray, env, model, model.length, options, out).finally(
+          () => api.ReleaseSessionOptions(options),
+        );
+      };
+      await create().catch((error: Error) => {
+        if (!sharedPool || !error.message.includes("GlobalThreadPools")) throw error;
+        sharedPool = false;
+        return create();
+      });
       const session = out[0];
       if (session === null)
         throw new WorkError({ code: "runtime-failed", what: "ONNX Runtime made no session" });

@@ -1,0 +1,68 @@
+/** Packing: padded, packed and shared-prompt layouts are the same numbers, and layouts depend on the rows alone. */
+import { describe, expect, test } from "vitest";
+import { openBackend } from "../engine/backends/open.ts";
+import { random } from "../engine/random.ts";
+import { newLanguageModel } from "../models/language-model.ts";
+import { ropeFromConfig } from "../nn/rotary.ts";
+import { type Tree, pack, roundedUp } from "./packing.ts";
+import { TextScorer } from "./text-scorer.ts";
+
+const rope = ropeFromConfig({}, { headDim: 8, maxPositionEmbeddings: 64 });
+const rng = random(3, "trees");
+const ids = (n: number) => Array.from({ length: n }, () => rng.integer(50));
+const trees: Tree[] = Array.from({ length: 23 }, () => ({
+  prompt: ids(1 + rng.integer(9)),
+  completions: [ids(1 + rng.integer(12)), ids(1 + rng.integer(5))],
+}));
+
+describe("layout", () => {
+  test("every token stands once, with its position; completions restart after the prompt", () => {
+    const batch = pack([{ prompt: [5, 6, 7], completions: [[8, 9], [4]] }], 2, rope);
+    expect([...batch.ids].slice(0, 6).map(Number)).toEqual([5, 6, 7, 8, 9, 4]);
+    // cos of the first frequency (1) tells the position
+    const positions = [0, 1, 2, 3, 4, 3];
+    positions.forEach((p, t) => expect(batch.cos[t * 4]).toBeCloseTo(Math.cos(p), 6));
+    expect(batch.tokens).toBe(6);
+    // chosen: predicted from 7 and 8; rejected: from 7
+    expect([...batch.index].filter((_, i) => batch.targets[i] > 0n).map(Number)).toEqual([2, 3, 2]);
+  });
+  test("a token sees its prompt and its own branch up to itself, nothing else", () => {
+    const batch = pack([{ prompt: [5, 6, 7], completions: [[8, 9], [4]] }], 2, rope);
+    const { time } = batch.shape;
+    const sees = (t: number) =>
+      [...batch.mask.subarray(t * time, t * time + time)].flatMap((v, j) => (v === 0 ? [j] : []));
+    expect([0, 2, 3, 4, 5].map(sees)).toEqual([[0], [0, 1, 2], [0, 1, 2, 3], [0, 1, 2, 3, 4], [0, 1, 2, 5]]);
+  });
+  test("the same rows give the same layout, and sizes are few", () => {
+    expect(pack(trees, 2, rope)).toEqual(pack(trees, 2, rope));
+    const sizes = new Set(Array.from({ length: 1000 }, (_, i) => roundedUp(i + 1)));
+    expect(sizes.size).toBeLessThan(40);
+    for (let n = 1; n <= 1000; n++) expect(roundedUp(n)).toBeGreaterThanOrEqual(n);
+    for (let n = 65; n <= 1000; n++) expect(roundedUp(n) / n).toBeLessThanOrEqual(1.25);
+  });
+});
+
+describe("scores", async () => {
+  const config = {
+    model_type: "llama",
+    vocab_size: 50,
+    hidden_size: 32,
+    intermediate_size: 48,
+    num_hidden_layers: 2,
+    num_attention_heads: 4,
+    num_key_value_heads: 2,
+    max_position_embeddings: 64,
+    initializer_range: 0.3,
+  };
+  const model = newLanguageModel(config, 1, await openBackend());
+  test("a tree scores like each of its completions alone in a row", async () => {
+    const scorer = new TextScorer(model);
+    const packed = await scorer.score(trees);
+    for (const [i, { prompt, completions }] of trees.entries()) {
+      for (const [k, completion] of completions.entries()) {
+        const [[alone]] = await scorer.score([{ prompt, completions: [completion] }]);
+        alone.forEach((logp, t) => expect(Math.abs(packed[i][k][t] - logp)).toBeLessThan(2e-5));
+      }
+    }
+  });
+});
