@@ -2,19 +2,19 @@
  * ONNX Runtime through the JavaScript binding of `onnxruntime-node`: the fallback where koffi cannot load.
  * Same library and same numbers; outputs are copied once more and runs hold up the event loop.
  */
-import { availableParallelism } from "node:os";
+import { usableCores } from "./cores.ts";
 import type * as Ort from "onnxruntime-node";
 import { WorkError } from "../../errors.ts";
 import type { Backend, Session, TensorValue } from "./backend.ts";
 import { libraryPath } from "./runtime-library.ts";
 
 export interface BindingOptions {
-  /** Threads of every session; default: the cores this process may use. */
+  /** Threads of every session; default: physical cores within the limits of the process. */
   threads?: number;
 }
 
 export async function openOnnxRuntimeBinding({
-  threads = availableParallelism(),
+  threads = usableCores(),
 }: BindingOptions = {}): Promise<Backend> {
   libraryPath(); // says clearly when the platform has no library
   const ort = await import("onnxruntime-node");

@@ -4,7 +4,7 @@
  * The function table is a C struct of pointers that only ever grows at its end, so the positions below are stable.
  */
 import koffi from "koffi";
-import { availableParallelism } from "node:os";
+import { usableCores } from "./cores.ts";
 import { WorkError } from "../../errors.ts";
 import { onnxType } from "../onnx.ts";
 import type { Backend, Binding, CompileOptions, Session, TensorValue } from "./backend.ts";
@@ -58,7 +58,7 @@ type Api = Record<keyof typeof table, NativeFunction> &
   Record<keyof typeof releases, (pointer: Pointer) => void>;
 
 export interface COptions {
-  /** Threads of the pool; default: the cores this process may use. */
+  /** Threads of the pool; default: physical cores within the limits of the process. */
   threads?: number;
   /** Keep waiting threads busy: fastest on quiet cores, wasteful on shared ones. */
   spin?: boolean;
@@ -72,7 +72,7 @@ export function openOnnxRuntimeC(options: COptions = {}): Backend {
   return opened;
 }
 
-function open({ threads = availableParallelism(), spin = true }: COptions): Backend {
+function open({ threads = usableCores(), spin = true }: COptions): Backend {
   const api = loadApi(libraryPath());
   const check = checker(api);
   const made = (fn: NativeFunction, ...args: unknown[]): Pointer => {
