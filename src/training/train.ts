@@ -90,7 +90,7 @@ async function* runIn(
   options: TrainOptions,
 ): AsyncGenerator<TrainEvent, RunResult> {
   const { signal } = options;
-  yield { type: "phase", text: `loading ${recipe.model}` };
+  yield { type: "phase", text: "loading the model" };
   const prepared = await prepare(recipe, options);
   yield { type: "prepared", prepared };
   for (const text of prepared.warnings) yield { type: "warning", text };
