@@ -84,7 +84,7 @@ function plot() {
     plots.push(new uPlot({
       width: place.clientWidth, height: 240,
       scales: { x: { time: false } },
-      axes: [{ ...axis, label: c.x, labelSize: 22, labelFont: "12px system-ui" }, { ...axis, size: 58 }],
+      axes: [{ ...axis, label: c.x, labelSize: 22, labelFont: "12px system-ui" }, { ...axis, size: 58, values: (u, vs) => vs.map((v) => v !== 0 && Math.abs(v) < 1e-3 ? v.toExponential() : String(Number(v.toPrecision(6)))) }],
       series: [{ label: c.x }, ...c.series.map((s, k) => ({ label: s.label, stroke: colours[k % colours.length], width: c.scatter ? 0 : 2, spanGaps: true,
         paths: c.scatter ? () => null : undefined, points: { show: c.scatter || few, size: c.scatter ? 9 : 6, fill: colours[k % colours.length] },
         value: (u, v) => v == null ? "–" : Number(v.toPrecision(4)) }))],

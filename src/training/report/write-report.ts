@@ -56,7 +56,7 @@ function facts(
     ["parameters", `${(model.weights.flat.length / 1e6).toFixed(2)} M`],
     ["records", String(rows.length)],
     ["held out", String(evalRows.length)],
-    ["steps", `${result.steps} of ${recipe.train.batchSize}`],
+    [`steps of ${recipe.train.batchSize}`, String(result.steps)],
     ["seconds", String(result.seconds)],
     ["seed", String(recipe.train.seed)],
     ["truncated", `${truncated.records} records`],
