@@ -29,7 +29,7 @@ interface Setting {
   readonly maxPositions: number;
   /** Length of the original training, where config.json has it at its top level. */
   readonly original?: number;
-  readonly scaling: ScalingReader;
+  readonly scaling: Reader;
 }
 
 /** Frequencies of a row of `length` tokens, [width/2], and the factor of cos and sin. */
@@ -41,8 +41,12 @@ interface Frequencies {
   readonly unlimited?: boolean;
 }
 
-interface ScalingReader {
+/** Values of one object of config.json. What is missing or null is undefined; what has the wrong form is an error. */
+interface Reader {
+  /** A number from 0 up; no key has a use for less. */
   number(key: string): number | undefined;
+  /** A number above 0. */
+  positive(key: string): number | undefined;
   required(key: string): number;
   list(key: string, length: number): number[];
   flag(key: string, fallback: boolean): boolean;
@@ -61,37 +65,38 @@ const kinds: Readonly<Record<string, (s: Setting) => Frequencies>> = {
   longrope,
 };
 const olderNames: Readonly<Record<string, string>> = { su: "longrope" };
+const knownKinds = `Known: ${Object.keys(kinds).join(", ")}`;
 
-/** The rotary embedding that a parsed config.json describes; old style and new style (`rope_parameters`) are read. */
+/**
+ * The rotary embedding that a parsed config.json describes; old style (`rope_theta`, `rope_scaling`) and new style
+ * (`rope_parameters`) are read. Throws a RequestError that names the key for an unknown kind of scaling and for values
+ * that are missing or of the wrong form.
+ */
 export function ropeFromConfig(
   config: Values,
   { headDim, maxPositionEmbeddings }: { headDim: number; maxPositionEmbeddings: number },
 ): Rope {
-  const parameters = record(config.rope_parameters) ?? record(config.rope_scaling) ?? {};
-  const given = String(parameters.rope_type ?? parameters.type ?? "default");
-  const kind = olderNames[given] ?? given;
-  if (!Object.hasOwn(kinds, kind)) {
-    const guess = nearest(kind, Object.keys(kinds));
-    throw new RequestError({
-      code: "config-invalid",
-      what: `rope_type "${given}" is not supported`,
-      where: "config.json",
-      fix: guess ? `Did you mean ${guess}?` : `Known: ${Object.keys(kinds).join(", ")}`,
-    });
-  }
-  const base = numberOr(parameters.rope_theta ?? config.rope_theta, 10000);
-  const partial = numberOr(parameters.partial_rotary_factor ?? config.partial_rotary_factor, 1);
+  const { section, parameters } = scalingSection(config);
+  const kind = kindOf(parameters, section);
+  const [top, inner] = [reader(config), reader(parameters, section)];
+  const base = inner.positive("rope_theta") ?? top.positive("rope_theta") ?? 10000;
+  const partial = inner.positive("partial_rotary_factor") ?? top.positive("partial_rotary_factor") ?? 1;
   const width = Math.floor(headDim * partial);
-  const original = numberOrNone(config.original_max_position_embeddings);
+  if (width < 2 || width % 2 !== 0 || width > headDim) {
+    const why = `of ${headDim} dimensions it leaves ${width} to rotate, which must be pairs within the head`;
+    throw invalid("partial_rotary_factor", why);
+  }
+  const original = top.positive("original_max_position_embeddings");
   const frequencies = kinds[kind]({
     base,
     width,
     maxPositions: maxPositionEmbeddings,
     original,
-    scaling: scalingReader(parameters, kind),
+    scaling: inner,
   });
   const { factor = 1, dependsOnLength = false, regime = () => 0, unlimited = false } = frequencies;
-  const scaling = Object.fromEntries(Object.entries(parameters).filter(([key]) => key !== "rope_theta"));
+  const moved = ["rope_theta", "rope_type", "type"];
+  const scaling = Object.fromEntries(Object.entries(parameters).filter(([key]) => !moved.includes(key)));
   return {
     width,
     dependsOnLength,
@@ -112,7 +117,7 @@ export function ropeFromConfig(
     },
     toConfig: () => ({
       rope_theta: base,
-      rope_scaling: kind === "default" && partial === 1 ? null : { ...scaling, rope_type: kind },
+      rope_scaling: kind === "default" && partial === 1 ? null : { rope_type: kind, ...scaling },
     }),
   };
 }
@@ -141,26 +146,24 @@ function dynamic({ base, width, maxPositions, scaling }: Setting): Frequencies {
 }
 
 /** Short wavelengths stay, long ones are divided by the factor, those between are blended. */
-function llama3({ base, width, scaling }: Setting): Float64Array {
+function llama3({ base, width, original, scaling }: Setting): Float64Array {
   const factor = scaling.required("factor");
   const [low, high] = [scaling.required("low_freq_factor"), scaling.required("high_freq_factor")];
-  const original = scaling.required("original_max_position_embeddings");
+  const trained = original ?? scaling.required("original_max_position_embeddings");
   return plain(base, width).map((f) => {
     const wavelength = (2 * Math.PI) / f;
-    if (wavelength < original / high) return f;
-    if (wavelength > original / low) return f / factor;
-    const s = (original / wavelength - low) / (high - low);
+    if (wavelength < trained / high) return f;
+    if (wavelength > trained / low) return f / factor;
+    const s = (trained / wavelength - low) / (high - low);
     return ((1 - s) * f) / factor + s * f;
   });
 }
 
 /** Interpolates the dimensions that turn slowly and keeps those that turn fast, with a ramp between. */
 function yarn({ base, width, maxPositions, original, scaling }: Setting): Frequencies {
-  const trained = scaling.number("original_max_position_embeddings") ?? original ?? maxPositions;
-  const factor = scaling.number("factor") ?? maxPositions / trained;
-  const orDefault = (value: number | undefined, fallback: number) => value || fallback; // null and 0 mean the default
-  const fast = orDefault(scaling.number("beta_fast"), 32);
-  const slow = orDefault(scaling.number("beta_slow"), 1);
+  const trained = original ?? scaling.positive("original_max_position_embeddings") ?? maxPositions;
+  const factor = scaling.positive("factor") ?? maxPositions / trained;
+  const [fast, slow] = [scaling.number("beta_fast") || 32, scaling.number("beta_slow") || 1]; // 0 means the default
   // dim(r) = d' ln(N / (2πr)) / (2 ln base): the dimension that turns r times within the trained length.
   const dimension = (turns: number) =>
     (width * Math.log(trained / (turns * 2 * Math.PI))) / (2 * Math.log(base));
@@ -172,21 +175,26 @@ function yarn({ base, width, maxPositions, original, scaling }: Setting): Freque
     const ramp = Math.min(1, Math.max(0, (i - low) / (high - low)));
     return (value / factor) * ramp + value * (1 - ramp);
   });
-  const attention = scaling.number("attention_factor") ?? (factor <= 1 ? 1 : 0.1 * Math.log(factor) + 1);
-  return { at: () => f, factor: attention };
+  // m = 0.1 ln(factor) + 1; where both mscale keys are given, the ratio of m with ln(factor) times either.
+  const m = (scale: number) => (factor <= 1 ? 1 : 0.1 * scale * Math.log(factor) + 1);
+  const [scale, all] = [scaling.number("mscale"), scaling.number("mscale_all_dim")];
+  return {
+    at: () => f,
+    factor: scaling.positive("attention_factor") ?? (scale && all ? m(scale) / m(all) : m(1)),
+  };
 }
 
 /** Divisors for each frequency, one list for rows up to the trained length and one beyond it. */
 function longrope({ base, width, maxPositions, original, scaling }: Setting): Frequencies {
-  const trained = original ?? scaling.number("original_max_position_embeddings") ?? maxPositions;
-  const s = scaling.number("factor") ?? maxPositions / trained;
+  const trained = original ?? scaling.positive("original_max_position_embeddings") ?? maxPositions;
+  const s = scaling.positive("factor") ?? maxPositions / trained;
   const divided = (key: string) => {
     const divisors = scaling.list(key, width / 2);
     return plain(base, width).map((f, i) => f / divisors[i]);
   };
   const [short, long] = [divided("short_factor"), divided("long_factor")];
   const factor =
-    scaling.number("attention_factor") ?? (s > 1 ? Math.sqrt(1 + Math.log(s) / Math.log(trained)) : 1);
+    scaling.positive("attention_factor") ?? (s > 1 ? Math.sqrt(1 + Math.log(s) / Math.log(trained)) : 1);
   return {
     at: (length) => (length <= trained ? short : long),
     factor,
@@ -195,48 +203,76 @@ function longrope({ base, width, maxPositions, original, scaling }: Setting): Fr
   };
 }
 
-function scalingReader(values: Values, kind: string): ScalingReader {
-  const invalid = (key: string, why: string) =>
-    new RequestError({
-      code: "config-invalid",
-      what: `rope scaling "${kind}" cannot be used`,
-      where: `config.json, ${key}`,
-      why,
-      fix: "Correct the key in the model's config.json",
-    });
+/** The object that holds the scaling, and its key. Where both styles stand in one file the old one wins, as in transformers. */
+function scalingSection(config: Values): { section: string; parameters: Values } {
+  for (const section of ["rope_scaling", "rope_parameters"]) {
+    const parameters = config[section] ?? {};
+    if (!isRecord(parameters)) throw invalid(section, `${JSON.stringify(parameters)} is not an object`);
+    if (Object.keys(parameters).length > 0) return { section, parameters };
+  }
+  return { section: "rope_parameters", parameters: {} };
+}
+
+/** The kind of scaling. Without a type only the keys of an unscaled embedding may stand there. */
+function kindOf(parameters: Values, section: string): string {
+  const given = parameters.rope_type ?? parameters.type;
+  if (given === undefined) {
+    const unscaled = ["rope_theta", "partial_rotary_factor"];
+    if (Object.keys(parameters).every((key) => unscaled.includes(key))) return "default";
+    throw invalid(`${section}.rope_type`, "it is missing", knownKinds);
+  }
+  const kind = typeof given === "string" ? (olderNames[given] ?? given) : "";
+  if (Object.hasOwn(kinds, kind)) return kind;
+  const guess = nearest(kind, Object.keys(kinds));
+  const fix = guess ? `Did you mean ${guess}?` : knownKinds;
+  throw invalid(`${section}.rope_type`, `${JSON.stringify(given)} is not supported`, fix);
+}
+
+function reader(values: Values, section?: string): Reader {
+  const wrong = (key: string, why: string) => invalid(section ? `${section}.${key}` : key, why);
   const number = (key: string): number | undefined => {
-    const value = values[key];
-    if (value === undefined || value === null) return undefined;
-    if (typeof value !== "number" || !Number.isFinite(value))
-      throw invalid(key, `${JSON.stringify(value)} is not a number`);
+    const value = values[key] ?? undefined;
+    if (value === undefined) return undefined;
+    if (!isNumber(value) || value < 0) throw wrong(key, `${JSON.stringify(value)} is not a number from 0 up`);
+    return value;
+  };
+  const positive = (key: string): number | undefined => {
+    const value = number(key);
+    if (value !== undefined && value <= 0) throw wrong(key, `${value} is not above 0`);
     return value;
   };
   return {
     number,
+    positive,
     required(key) {
-      const value = number(key);
-      if (value === undefined) throw invalid(key, "it is missing");
+      const value = positive(key);
+      if (value === undefined) throw wrong(key, "it is missing");
       return value;
     },
     list(key, length) {
       const value = values[key];
       const good =
-        Array.isArray(value) && value.length === length && value.every((v) => typeof v === "number");
-      if (!good) throw invalid(key, `it must be a list of ${length} numbers`);
+        Array.isArray(value) && value.length === length && value.every((v) => isNumber(v) && v > 0);
+      if (!good) throw wrong(key, `it must be a list of ${length} numbers above 0`);
       return value as number[];
     },
-    flag: (key, fallback) => (typeof values[key] === "boolean" ? values[key] : fallback),
+    flag(key, fallback) {
+      const value = values[key] === undefined ? fallback : values[key];
+      if (typeof value !== "boolean") throw wrong(key, `${JSON.stringify(value)} is not true or false`);
+      return value;
+    },
   };
 }
 
-function record(value: unknown): Values | undefined {
-  return typeof value === "object" && value !== null && !Array.isArray(value) ? (value as Values) : undefined;
+function invalid(key: string, why: string, fix = "Correct the key in the model's config.json"): RequestError {
+  const what = "the rotary positions cannot be used";
+  return new RequestError({ code: "config-invalid", what, where: `config.json, ${key}`, why, fix });
 }
 
-function numberOrNone(value: unknown): number | undefined {
-  return typeof value === "number" ? value : undefined;
+function isRecord(value: unknown): value is Values {
+  return typeof value === "object" && value !== null && !Array.isArray(value);
 }
 
-function numberOr(value: unknown, fallback: number): number {
-  return numberOrNone(value) ?? fallback;
+function isNumber(value: unknown): value is number {
+  return typeof value === "number" && Number.isFinite(value);
 }
