@@ -9,6 +9,6 @@ export const dpo: Method = {
     "In controlled sentiment generation DPO reaches more reward at every KL than the baselines (Figure 2, left)",
   replication:
     "small scale: `npm start` trains the embedded model for sentiment and reports reward and KL; the frontier against baselines is not replicated yet",
-  defaults: objective.with().options,
+  defaults: { ...objective.with().options, labelSmoothing: 0 },
   terms: (options) => [{ objective: objective.with(options, "options of method dpo"), weight: 1 }],
 };

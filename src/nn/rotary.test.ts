@@ -162,6 +162,14 @@ describe("config.json", () => {
     same(rope({ rope_theta: 500, rope_scaling: null, rope_parameters: scaling }), old);
     same(rope({ rope_parameters: { rope_theta: 500 } }), rope({ rope_theta: 500 }));
   });
+  test("where both stand in one file the old one wins", () => {
+    const both = {
+      rope_theta: 500,
+      rope_scaling: scaling,
+      rope_parameters: { rope_type: "linear", factor: 8 },
+    };
+    same(rope(both), rope({ rope_theta: 500, rope_scaling: scaling }));
+  });
   test("without a base it is 10000", () => {
     same(rope({}), rope({ rope_theta: 10000 }));
     same(

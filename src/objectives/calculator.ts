@@ -153,6 +153,13 @@ class GivenScores implements ScoreSource {
     return relabel(this.#graph.integers(ids), [dim(`${role} tokens`, ids.length)]);
   }
 
+  positions(role: string): Tensor {
+    const places = this.#examples.flatMap((e) =>
+      Array.from({ length: tokenCount(e.completions[role]) }, (_, t) => t),
+    );
+    return this.#input(`positions/${role}`, places, [dim(`${role} tokens`, places.length)]);
+  }
+
   lengths(role: string): Tensor {
     const lengths = this.#examples.map((e) => tokenCount(e.completions[role]));
     return this.#input(`lengths/${role}`, lengths, [this.records]);

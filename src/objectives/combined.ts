@@ -71,6 +71,7 @@ function adapt(objective: Objective, kind: RecordKind, source: ScoreSource): Sco
     records: source.records,
     tokenLogps: (role, scorer) => source.tokenLogps(as(role), scorer),
     segments: (role) => source.segments(as(role)),
+    positions: (role) => source.positions(as(role)),
     lengths: (role) => source.lengths(as(role)),
     field: (name, otherwise) => source.field(name, otherwise),
     batchSize: () => source.batchSize(),

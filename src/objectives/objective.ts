@@ -38,12 +38,14 @@ export interface ObjectiveDefinition<K extends RecordKind, S extends OptionSchem
   readonly record: K;
   /** Options with their defaults and ranges. */
   readonly options: S;
+  /** What no single option's range says: combinations that make no sense. Returns the option's name and why. */
+  check?(options: Options<NoInfer<S>>): readonly [option: string, why: string] | undefined;
   /** One loss a record, [records]; the batch's loss is their mean. */
-  loss(record: RecordView<K>, options: Options<S>, batch: BatchView): Tensor;
+  loss(record: RecordView<K>, options: Options<NoInfer<S>>, batch: BatchView): Tensor;
   /** Implicit rewards to log for each completion, [records]; no gradient is taken. */
   rewards?(
     record: RecordView<K>,
-    options: Options<S>,
+    options: Options<NoInfer<S>>,
     batch: BatchView,
   ): Partial<Record<(typeof rolesOf)[K][number], Tensor>>;
 }
@@ -87,6 +89,8 @@ export function objective<K extends RecordKind, S extends OptionSchemas>(
       const result = schema.safeParse(given);
       if (!result.success) throw optionError(result.error.issues[0], optionNames, where);
       const options = result.data;
+      const wrong = definition.check?.(options);
+      if (wrong) throw invalidOption(...wrong, where);
       // The table of roles guarantees that a view of kind K is what a record of kind K gives.
       const view = (r: RecordView) => r as RecordView<K>;
       return {
@@ -123,10 +127,9 @@ function optionError(issue: z.core.$ZodIssue, known: readonly string[], where: s
       fix: guess ? `Did you mean ${guess}?` : `Known: ${known.join(", ") || "none"}`,
     });
   }
-  return new RequestError({
-    code: "invalid-option",
-    what: `option "${issue.path.join(".")}" is not valid`,
-    where,
-    why: issue.message,
-  });
+  return invalidOption(issue.path.join("."), issue.message, where);
+}
+
+function invalidOption(option: string, why: string, where: string): RequestError {
+  return new RequestError({ code: "invalid-option", what: `option "${option}" is not valid`, where, why });
 }

@@ -15,5 +15,5 @@ export const within = (low: number, high: number, fallback: number) =>
 export const flag = (fallback: boolean) => z.boolean().default(fallback);
 
 /** One of a few names. */
-export const oneOf = <T extends string>(names: readonly [T, ...T[]], fallback: NoInfer<T>) =>
-  z.enum(names).default(fallback as never);
+export const oneOf = <const T extends string>(names: readonly [T, ...T[]], fallback: NoInfer<T>) =>
+  z.enum(Object.fromEntries(names.map((n) => [n, n])) as { [K in T]: K }).default(fallback as never);

@@ -2,7 +2,7 @@
  * The quantities that objectives touch, made when they are touched. A source knows how to supply the raw tensors:
  * training takes policy scores from the model's graph and reference scores from a cache; the calculator takes both from its input.
  */
-import { segmentSum } from "../engine/ops/indexing.ts";
+import { segmentSum, spread } from "../engine/ops/indexing.ts";
 import { stopGradient } from "../engine/ops/elementwise.ts";
 import type { Dim, Tensor } from "../engine/tensor.ts";
 import { type RecordKind, type RecordView, rolesOf } from "./objective.ts";
@@ -16,6 +16,8 @@ export interface ScoreSource {
   tokenLogps(role: string, scorer: Scorer): Tensor;
   /** The record of each of these tokens, int64; `records` for padding. */
   segments(role: string): Tensor;
+  /** Place of each of these tokens in its completion, from 0: [tokens of the role]. */
+  positions(role: string): Tensor;
   /** Completion tokens of each record, at least 1: [records]. */
   lengths(role: string): Tensor;
   /** An optional number of the records, or undefined where none has it: [records]. */
@@ -40,6 +42,12 @@ export interface Completion {
   readonly reference: Scores;
   /** Number of completion tokens: [records]. */
   readonly length: Tensor;
+  /** Place of each token in its completion, from 0, flat as `tokenLogps`: [tokens]. */
+  readonly positions: Tensor;
+  /** Sums values of tokens by record: [tokens] → [records]. */
+  sum(values: Tensor): Tensor;
+  /** Gives every token its record's value: [records] → [tokens]. */
+  spread(values: Tensor): Tensor;
 }
 
 /** What is known of the whole batch, however it is cut into pieces. */
@@ -76,6 +84,7 @@ export function batchView(source: ScoreSource): BatchView {
 function completion(role: string, source: ScoreSource): Completion {
   const segments = lazily(() => source.segments(role));
   const length = lazily(() => source.lengths(role));
+  const positions = lazily(() => source.positions(role));
   const scores = (scorer: Scorer): Scores => {
     const tokenLogps = lazily(() => {
       const values = source.tokenLogps(role, scorer);
@@ -97,6 +106,11 @@ function completion(role: string, source: ScoreSource): Completion {
     get length() {
       return length();
     },
+    get positions() {
+      return positions();
+    },
+    sum: (values) => segmentSum(values, segments(), source.records),
+    spread: (values) => spread(values, segments()),
   };
 }
 

@@ -1,10 +1,21 @@
 /** All objectives: one line each. A name that is an alias stands for its objective; an unknown one is an error that helps. */
 import { RequestError, nearest } from "../errors.ts";
+import { alphapo } from "./alphapo.ts";
+import { cpo } from "./cpo.ts";
+import { pairObjective } from "./dpo-family.ts";
 import { dpo } from "./dpo.ts";
+import { fDpo } from "./f-dpo.ts";
 import type { ObjectiveFamily } from "./objective.ts";
+import { orpo } from "./orpo.ts";
+import { pairLosses } from "./pair-losses/table.ts";
 import { sft } from "./sft.ts";
+import { simpo } from "./simpo.ts";
+import { unlikelihood } from "./unlikelihood.ts";
 
-const table: ObjectiveFamily[] = [dpo, sft];
+/** `sigmoid` is dpo itself and `sft` has records of its own; every other loss of the family gets its name. */
+const named = pairLosses.filter((loss) => !["sigmoid", "sft"].includes(loss.id)).map(pairObjective);
+
+const table: ObjectiveFamily[] = [dpo, ...named, fDpo, sft, simpo, orpo, cpo, alphapo, unlikelihood];
 
 /** Every registered objective, in the order of registration. */
 export function objectives(): readonly ObjectiveFamily[] {

@@ -36,6 +36,8 @@ export interface PackedBatch {
   readonly targets: BigInt64Array;
   /** For each role [scored]: the record of each scored token; `records` for padding. */
   readonly segments: readonly BigInt64Array[];
+  /** For each role [scored]: the place of each scored token in its completion, from 0. */
+  readonly positions: readonly Float32Array[];
   /** For each role [records]: completion tokens, at least 1. */
   readonly lengths: readonly Float32Array[];
   /** Tokens that are not padding. */
@@ -87,6 +89,7 @@ export function pack(trees: readonly Tree[], roles: number, rope: Rope, records 
   const index = new BigInt64Array(total);
   const targets = new BigInt64Array(total);
   const segmentIds = scored.map((n) => new BigInt64Array(n).fill(BigInt(records)));
+  const places = scored.map((n) => new Float32Array(n));
   const lengths = counts.map(() => new Float32Array(records).fill(1));
   const next = scored.map((_, k) => scored.slice(0, k).reduce((a, b) => a + b, 0));
   const first = [...next];
@@ -123,6 +126,7 @@ export function pack(trees: readonly Tree[], roles: number, rope: Rope, records 
         index[slot] = BigInt(origin + (i === 0 ? prompt.length - 1 : offset + i - 1));
         targets[slot] = BigInt(id);
         segmentIds[role][slot - first[role]] = BigInt(record);
+        places[role][slot - first[role]] = i;
       });
       lengths[role][record] = Math.max(1, completion.length);
       offset += completion.length;
@@ -138,6 +142,7 @@ export function pack(trees: readonly Tree[], roles: number, rope: Rope, records 
     index,
     targets,
     segments: segmentIds,
+    positions: places,
     lengths,
     tokens,
   };

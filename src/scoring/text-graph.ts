@@ -19,6 +19,8 @@ export interface RoleTensors {
   readonly logps: Tensor;
   /** The record of each scored token, [scored] int64; `records` for padding. */
   readonly segments: Tensor;
+  /** Place of each scored token in its completion, [scored]. */
+  readonly positions: () => Tensor;
   /** Completion tokens of each record, [records]. */
   readonly lengths: Tensor;
 }
@@ -66,10 +68,16 @@ export function scoreText(
       return {
         logps,
         segments: graph.input(`${role}/segments`, "int64", [dim(`${role} tokens`, count)]),
+        positions: once(() => graph.input(`${role}/positions`, "float", [dim(`${role} tokens`, count)])),
         lengths: graph.input(`${role}/lengths`, "float", [records]),
       };
     }),
   };
+}
+
+function once<T>(make: () => T): () => T {
+  let made: { value: T } | undefined;
+  return () => (made ??= { value: make() }).value;
 }
 
 /** The arrays of a packed batch under the names of the inputs declared by `scoreText`. */
@@ -85,6 +93,7 @@ export function batchArrays(batch: PackedBatch, roles: readonly string[]): Recor
   };
   roles.forEach((role, k) => {
     arrays[`${role}/segments`] = batch.segments[k];
+    arrays[`${role}/positions`] = batch.positions[k];
     arrays[`${role}/lengths`] = batch.lengths[k];
   });
   return arrays;

@@ -234,6 +234,10 @@ class PackedScores implements ScoreSource {
     return this.#scores.roles[this.#roles.indexOf(role)].segments;
   }
 
+  positions(role: string): Tensor {
+    return this.#scores.roles[this.#roles.indexOf(role)].positions();
+  }
+
   lengths(role: string): Tensor {
     return this.#scores.roles[this.#roles.indexOf(role)].lengths;
   }
@@ -277,6 +281,7 @@ export function touchesReference(terms: readonly Term[], kind: RecordKind): bool
       return input(`${role}/${scorer}`, tokens(role));
     },
     segments: (role) => input(`${role}/segments`, tokens(role), "int64"),
+    positions: (role) => input(`${role}/positions`, tokens(role)),
     lengths: (role) => input(`${role}/lengths`, [records]),
     field: () => undefined,
     batchSize: () => input("size", []),

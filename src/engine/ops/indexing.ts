@@ -2,7 +2,7 @@
  * Reading and summing by index. Every backward that can meet the same index twice uses ScatterElements with addition:
  * ScatterND races there when it has more than one thread.
  */
-import { type Dim, type Tensor, dim, shapeError, showShape } from "../tensor.ts";
+import { type Dim, type Tensor, dim, relabel, shapeError, showShape } from "../tensor.ts";
 import { mul } from "./elementwise.ts";
 import { expand, reshape } from "./shape.ts";
 
@@ -82,8 +82,18 @@ export function segmentSum(values: Tensor, segment: Tensor, count: Dim): Tensor 
       { shape: [count] },
     );
   });
-  return graph.record(y, [values], (dy) => {
-    const padded = graph.node("Pad", [dy, graph.integers([0, 1])], { shape: [open] });
-    return [graph.node("Gather", [padded, segment], { shape: values.shape }, { axis: 0 })];
-  });
+  return graph.record(y, [values], (dy) => [relabel(spread(dy, segment), values.shape)]);
+}
+
+/**
+ * The value of its segment at every place: values [count], segment [n] int64 in 0 … count → [n]; 0 in the drain.
+ * The opposite of `segmentSum`, and its backward.
+ */
+export function spread(values: Tensor, segment: Tensor): Tensor {
+  const { graph } = values;
+  const [count] = values.shape;
+  const open = [dim(count.name, count.size + 1)];
+  const padded = graph.node("Pad", [values, graph.integers([0, 1])], { shape: open });
+  const y = graph.node("Gather", [padded, segment], { shape: segment.shape }, { axis: 0 });
+  return graph.record(y, [values], (dy) => [relabel(segmentSum(dy, segment, count), values.shape)]);
 }

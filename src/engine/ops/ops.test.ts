@@ -7,7 +7,7 @@ import { checkGradients, valuesOf } from "../testing.ts";
 import { type Tensor, dim } from "../tensor.ts";
 import { attention } from "./attention.ts";
 import * as e from "./elementwise.ts";
-import { gatherRows, pick, segmentSum } from "./indexing.ts";
+import { gatherRows, pick, segmentSum, spread } from "./indexing.ts";
 import { linear, matmul } from "./matmul.ts";
 import { logSoftmax, rmsNorm, softmax } from "./normalization.ts";
 import { logSumExp, mean, sum } from "./reduce.ts";
@@ -143,6 +143,14 @@ describe("indexing", () => {
       s: segments,
     });
     expect(sums).toEqual([5, 18]);
+  });
+  test("spread gives every place its segment's value, and 0 to the drain", async () => {
+    const given = {
+      x: { shape: [dim("records", 2)], values: [3, 5] },
+      s: { shape: [k], integers: [0, 1, 0, 2, 1] },
+    };
+    expect(await valuesOf(({ x, s }: Ops) => spread(x, s), given)).toEqual([3, 5, 3, 0, 5]);
+    await checkGradients(({ x, s }: Ops) => e.square(spread(x, s)), given);
   });
   test("sums with repeated indices are the same in every run", async () => {
     const rows = dim("rows", 20000);

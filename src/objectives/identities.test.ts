@@ -1,0 +1,131 @@
+/** Identities between objectives, and options that make no sense: as their pages state them. */
+import { describe, expect, test } from "vitest";
+import { openBackend } from "../engine/backends/open.ts";
+import { random } from "../engine/random.ts";
+import { calculate } from "./calculator.ts";
+import { objectiveNamed, objectives } from "./table.ts";
+
+const backend = await openBackend();
+const rng = random(5, "pairs");
+const tokens = (n: number) => Array.from({ length: n }, () => -3 * rng.uniform());
+const completion = (n: number) => ({ policy: tokens(n), reference: tokens(n) });
+const examples = [4, 2, 7].map((n) => ({ chosen: completion(n), rejected: completion(n + (n % 3)) }));
+const same = [3, 5].map((n) => ({ chosen: completion(n), rejected: completion(n) }));
+
+const run = (name: string, options: Record<string, unknown>, given: object[] = examples) =>
+  calculate(backend, objectiveNamed(name).with(options), { examples: given });
+
+async function expectSame(
+  a: Promise<Awaited<ReturnType<typeof run>>>,
+  b: typeof a,
+  digits = 9,
+): Promise<void> {
+  const [x, y] = [await a, await b];
+  const numbers = (value: unknown) => (JSON.stringify(value).match(/-?\d[\d.e+-]*/g) ?? []).map(Number);
+  const flat = (r: typeof x) => [...r.losses, ...numbers(r.gradients)];
+  const [p, q] = [flat(x), flat(y)];
+  expect(p).toHaveLength(q.length);
+  p.forEach((v, i) => expect(v).toBeCloseTo(q[i], digits));
+}
+
+describe("identities", () => {
+  test("every loss of the family is dpo with that lossType, hyphens or underscores", async () => {
+    for (const id of [
+      "hinge",
+      "ipo",
+      "exo-pair",
+      "nca-pair",
+      "robust",
+      "bco-pair",
+      "sppo-hard",
+      "apo-zero",
+      "apo-down",
+      "discopop",
+      "sigmoid-norm",
+    ]) {
+      await expectSame(run(id, {}), run("dpo", { lossType: id.replaceAll("-", "_") }));
+    }
+  });
+  test("a mixture is the weighted sum of its parts; rpoAlpha is an sft term", async () => {
+    await expectSame(
+      run("dpo", { lossType: ["sigmoid", "sft"], lossWeights: [1, 0.5] }),
+      run("dpo", { rpoAlpha: 0.5 }),
+    );
+  });
+  test("robust with ε = 0, f-dpo with reverse KL, ldAlpha 1: DPO", async () => {
+    for (const [name, options] of [
+      ["robust", { labelSmoothing: 0 }],
+      ["f-dpo", {}],
+      ["dpo", { ldAlpha: 1 }],
+    ] as const)
+      await expectSame(run(name, options), run("dpo", {}));
+  });
+  test("α-divergence: 0 is reverse KL, 1 is forward KL, and TRL's coefficient is 1 - α", async () => {
+    const alpha = (fAlpha: number) => run("f-dpo", { fDivergenceType: "alphaDivergence", fAlpha });
+    await expectSame(alpha(0), run("dpo", {}));
+    await expectSame(alpha(1), run("f-dpo", { fDivergenceType: "forwardKl" }));
+    await expectSame(
+      alpha(0.3),
+      run("f-dpo", { fDivergenceType: "alphaDivergence", fAlphaDivergenceCoef: 0.7 }),
+    );
+  });
+  test("at the reference every divergence costs log 2", async () => {
+    const at = examples.map((e) => ({
+      chosen: { policy: e.chosen.policy, reference: e.chosen.policy },
+      rejected: { policy: e.rejected.policy, reference: e.rejected.policy },
+    }));
+    for (const fDivergenceType of ["reverseKl", "forwardKl", "jsDivergence", "alphaDivergence"]) {
+      (await run("f-dpo", { fDivergenceType }, at)).losses.forEach((loss) =>
+        expect(loss).toBeCloseTo(Math.LN2, 12),
+      );
+    }
+  });
+  test("SimPO without margin on equal lengths n is reference-free DPO with β/n; CPO's simpo and AlphaPO at α = 0 are SimPO", async () => {
+    const [one] = same;
+    await expectSame(
+      run("simpo", { beta: 2, gammaBetaRatio: 0 }, [one]),
+      run("dpo", { beta: 2 / 3, referenceFree: true }, [one]),
+    );
+    const simpo = run("simpo", { beta: 2, simpoGamma: 0.5 });
+    await expectSame(run("cpo", { lossType: "simpo", cpoAlpha: 0, beta: 2, simpoGamma: 0.5 }), simpo);
+    await expectSame(run("alphapo", { alpha: 0, beta: 2, simpoGamma: 0.5 }), simpo);
+  });
+  test("averages divide once: averageLogProb with sigmoid-norm changes nothing", async () => {
+    await expectSame(
+      run("sigmoid-norm", { beta: 5, averageLogProb: true }),
+      run("sigmoid-norm", { beta: 5 }),
+    );
+  });
+});
+
+describe("far out", () => {
+  const far = [-800, -40, 0, 40, 800].map((m) => ({
+    chosen: { policy: [-900 + m], reference: [-900] },
+    rejected: { policy: [-5], reference: [-5] },
+  }));
+  test.each(
+    objectives()
+      .filter((o) => o.record === "pair")
+      .map((o) => o.id),
+  )("%s has neither NaN nor infinity in loss and gradient", async (id) => {
+    const { losses, gradients } = await run(id, {}, far);
+    expect(losses.every(Number.isFinite), String(losses)).toBe(true);
+    expect(JSON.stringify(gradients)).not.toContain("null");
+  });
+});
+
+describe("options that make no sense", () => {
+  test.each([
+    ["exo-pair", { labelSmoothing: 0 }, "more than 0 and less than 1"],
+    ["robust", { labelSmoothing: 0.5 }, "less than 0.5"],
+    ["dpo", { lossType: "hinj" }, 'there is no loss "hinj"'],
+    ["dpo", { lossType: ["hinge"], lossWeights: [1, 2] }, "one number for each loss"],
+    ["nca-pair", { fDivergenceType: "forwardKl" }, "uses rewards by themselves"],
+    ["f-dpo", { fAlpha: 0.5, fAlphaDivergenceCoef: 0.5 }, "give one of them"],
+    ["simpo", { simpoGamma: 1, gammaBetaRatio: 0.5 }, "give one of them"],
+    ["simpo", { lossType: "hing" }, 'option "lossType" is not valid'],
+    ["hinge", { lossType: "ipo" }, 'unknown option "lossType"'],
+  ])("%s %j", (name, options, message) => {
+    expect(() => objectiveNamed(name).with(options)).toThrow(message);
+  });
+});
