@@ -7,12 +7,15 @@ import { openBackend } from "../engine/backends/open.ts";
 import { generate } from "../generation/generate.ts";
 import { TextScorer } from "../scoring/text-scorer.ts";
 import { type LanguageModel, loadLanguageModel, saveLanguageModel } from "./language-model.ts";
+import { lossAndGradientNorms } from "./testing.ts";
 
 interface Variant {
   name: string;
   weights: string;
   config: Record<string, unknown>;
   rows: { ids: number[]; logProbs: number[] }[];
+  greedy?: { promptIds: number[]; ids: number[]; logProbs: number[] };
+  gradients?: { ids: number[]; meanNegativeLogLikelihood: number; norms: Record<string, number> };
 }
 const fixtures = new URL("../../test/fixtures/models/llama_variants/", import.meta.url).pathname;
 const { variants } = JSON.parse(await readFile(join(fixtures, "variants.json"), "utf8")) as {
@@ -43,6 +46,23 @@ describe.each(variants)("$name", (variant) => {
       ),
     );
   });
+  const { greedy, gradients } = variant;
+  test.runIf(greedy !== undefined)("continues greedily like PyTorch", async () => {
+    if (!greedy) return;
+    const options = { temperature: 0, maxTokens: greedy.ids.length, ignoreEos: true };
+    const [[sample]] = await generate(await load(variant), [greedy.promptIds], options);
+    expect(sample.ids).toEqual(greedy.ids);
+    sample.logps.forEach((logp, t) => expect(Math.abs(logp - greedy.logProbs[t])).toBeLessThan(1e-4));
+  });
+  test.runIf(gradients !== undefined)("has PyTorch's gradients", async () => {
+    if (!gradients) return;
+    const { loss, norms } = await lossAndGradientNorms(await load(variant), gradients.ids);
+    expect(Math.abs(loss - gradients.meanNegativeLogLikelihood)).toBeLessThan(1e-4);
+    for (const [tensor, norm] of Object.entries(gradients.norms)) {
+      // A key bias moves no softmax by itself: its gradient is almost nothing.
+      expect(Math.abs(norms[tensor] - norm), tensor).toBeLessThan(1e-4 * norm + 1e-7);
+    }
+  });
   test("is saved and loaded to the same scores", async () => {
     const model = await load(variant);
     const place = await mkdtemp(join(folder, "saved-"));
@@ -60,6 +80,11 @@ describe.each(variants)("$name", (variant) => {
     const [[again]] = await new TextScorer(model).score([{ prompt: ids, completions: [sample.ids] }]);
     sample.logps.forEach((logp, t) => expect(Math.abs(logp - again[t])).toBeLessThan(1e-4));
   });
+});
+
+test("rotary positions on a part of the head are refused with the key's name", async () => {
+  const partial = { ...variants[0], config: { ...variants[0].config, partial_rotary_factor: 0.5 } };
+  await expect(load(partial)).rejects.toThrow("partial_rotary_factor");
 });
 
 test("a row that outgrows its short frequencies while it is decoded is read anew", async () => {

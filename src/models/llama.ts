@@ -47,6 +47,15 @@ export const llama: Architecture = (config, where): CausalLm => {
     });
   }
   const rope = ropeFromConfig(config, { headDim, maxPositionEmbeddings: maxPositions });
+  if (rope.width !== headDim) {
+    throw new RequestError({
+      code: "config-invalid",
+      what: 'key "partial_rotary_factor" cannot be used',
+      where,
+      why: "Llama turns whole heads",
+      fix: "Leave it out, or use a model of the architecture that it belongs to",
+    });
+  }
 
   const hidden = dim("hidden", hiddenSize);
   const vocabulary = dim("vocabulary", vocabularySize);

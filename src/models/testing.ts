@@ -1,0 +1,39 @@
+/** Gradient norms of the mean next-token loss, for comparisons with PyTorch. */
+import { gradients } from "../engine/gradient.ts";
+import { Graph } from "../engine/graph.ts";
+import { div, mul, neg } from "../engine/ops/elementwise.ts";
+import { sum } from "../engine/ops/reduce.ts";
+import { evaluate } from "../engine/program.ts";
+import type { Tensor } from "../engine/tensor.ts";
+import { declareWeights } from "../nn/parameters.ts";
+import { pack } from "../scoring/packing.ts";
+import { batchArrays, scoreText } from "../scoring/text-graph.ts";
+import type { LanguageModel } from "./language-model.ts";
+
+/** Mean negative log-likelihood of all next tokens of one row, and the L2 norm of its gradient for each tensor. */
+export async function lossAndGradientNorms(
+  model: LanguageModel,
+  ids: readonly number[],
+): Promise<{ loss: number; norms: Record<string, number> }> {
+  const { architecture, weights, backend } = model;
+  const batch = pack([{ prompt: ids.slice(0, 1), completions: [ids.slice(1)] }], 1, architecture.rope);
+  const graph = new Graph();
+  const declared = declareWeights(graph, architecture.parameters);
+  const [{ logps }] = scoreText(graph, architecture, declared.weights, batch.shape, ["completion"]).roles;
+  // Only the first ids.length - 1 scored slots are real; the others are padding.
+  const real = graph.input("real", "float", logps.shape);
+  const loss = neg(div(sum(mul(logps, real)), ids.length - 1));
+  const outputs: Record<string, Tensor> = { loss };
+  gradients(loss, declared.tensors).forEach((g, i) => {
+    if (g) outputs[`gradient/${declared.tensors[i].id}`] = g;
+  });
+  const mask = Float32Array.from({ length: batch.targets.length }, (_, i) => Number(i < ids.length - 1));
+  const given = { ...weights.named(), ...batchArrays(batch, ["completion"]), real: mask };
+  const results = await evaluate(backend, graph, outputs, given);
+  const norm = (name: string) =>
+    Math.sqrt((results[`gradient/${name}`] as Float32Array).reduce((a, b) => a + b * b, 0));
+  return {
+    loss: Number(results.loss[0]),
+    norms: Object.fromEntries(declared.tensors.map((t) => [t.id, norm(t.id)])),
+  };
+}
