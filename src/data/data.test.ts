@@ -55,6 +55,8 @@ describe("records", () => {
     ],
     ["pairImplicit", { chosen: messages("a"), rejected: messages("b") }],
     ["pairIds", { promptIds: [1], chosenIds: [2], rejectedIds: [3], chosenProb: 0.7, weight: 2 }],
+    ["triple", { prompt: "p", gold: "g", chosen: "a", rejected: "b" }],
+    ["tripleIds", { promptIds: [1], goldIds: [4], chosenIds: [2], rejectedIds: [3] }],
     ["completion", { prompt: "p", completion: "c" }],
     ["completionIds", { promptIds: [1], completionIds: [2] }],
     ["messages", { messages: messages("a") }],

@@ -20,7 +20,7 @@ const label = {
 };
 
 /** The completions of a record, in the order of their roles, and what it is for. */
-export type RecordKind = "pair" | "plain";
+export type RecordKind = "pair" | "plain" | "triple";
 
 export interface Format {
   readonly kind: RecordKind;
@@ -33,6 +33,26 @@ export interface Format {
 
 /** Formats by name; the first whose required fields are all there is taken, so those with more fields stand first. */
 export const formats = {
+  triple: {
+    kind: "triple",
+    required: ["prompt", "gold", "chosen", "rejected"],
+    schema: z.object({
+      prompt: content,
+      gold: content,
+      chosen: content,
+      rejected: content,
+      ...label,
+      ...extras,
+    }),
+    example:
+      '{"prompt": "The film is", "gold": " a triumph.", "chosen": " a delight.", "rejected": " a mess."}',
+  },
+  tripleIds: {
+    kind: "triple",
+    required: ["promptIds", "goldIds", "chosenIds", "rejectedIds"],
+    schema: z.object({ promptIds: ids, goldIds: ids, chosenIds: ids, rejectedIds: ids, ...label, ...extras }),
+    example: '{"promptIds": [1, 5], "goldIds": [6, 2], "chosenIds": [7, 2], "rejectedIds": [9, 2]}',
+  },
   pair: {
     kind: "pair",
     required: ["prompt", "chosen", "rejected"],
@@ -122,10 +142,12 @@ export function parseRecord(value: unknown, kind?: RecordKind, comparing = true)
   return problem ? { problem } : { record };
 }
 
-/** The format of which most fields are there, and the first that is not. */
+/** The format that lacks the fewest fields, of equals the one of which most are there; and the first field that it lacks. */
 function missingField(given: ReadonlySet<string>, candidates: readonly [FormatName, Format][]): Problem {
-  const present = (f: Format) => f.required.filter((field) => given.has(field)).length;
-  const [, nearest] = candidates.reduce((best, c) => (present(c[1]) > present(best[1]) ? c : best));
+  const lacks = (f: Format) => f.required.filter((field) => !given.has(field)).length;
+  const [[, nearest]] = [...candidates].sort(
+    ([, f], [, g]) => lacks(f) - lacks(g) || g.required.length - lacks(g) - (f.required.length - lacks(f)),
+  );
   const field = nearest.required.find((name) => !given.has(name)) ?? nearest.required[0];
   const others = Object.values(formats).filter((f: Format) => f.required.every((name) => given.has(name)));
   const also =
@@ -144,7 +166,7 @@ function invalidField(issue: z.core.$ZodIssue): Problem {
 }
 
 function emptyCompletion(record: DataRecord): Problem | undefined {
-  for (const field of ["completion", "chosen", "rejected"] as const) {
+  for (const field of ["completion", "gold", "chosen", "rejected"] as const) {
     const value = (record as Record<string, unknown>)[field];
     const empty =
       typeof value === "string" ? value === "" : Array.isArray(value) && isEmptyAnswer(value.at(-1));
@@ -155,13 +177,13 @@ function emptyCompletion(record: DataRecord): Problem | undefined {
 
 function nothingPreferred(record: DataRecord): Problem | undefined {
   const [a, b] =
-    record.format === "pairIds"
+    "chosenIds" in record
       ? [record.chosenIds, record.rejectedIds]
       : "chosen" in record
         ? [record.chosen, record.rejected]
         : [];
   if (a !== undefined && JSON.stringify(a) === JSON.stringify(b)) {
-    const field = record.format === "pairIds" ? "rejectedIds" : "rejected";
+    const field = "chosenIds" in record ? "rejectedIds" : "rejected";
     return {
       field,
       why: "it equals the chosen one, so nothing is preferred",

@@ -80,6 +80,12 @@ function tokensOf(record: DataRecord, builder: RowBuilder, source: Source): Toke
   switch (record.format) {
     case "pairIds":
       return { kind: "pair", prompt: record.promptIds, completions: [record.chosenIds, record.rejectedIds] };
+    case "tripleIds":
+      return {
+        kind: "triple",
+        prompt: record.promptIds,
+        completions: [record.goldIds, record.chosenIds, record.rejectedIds],
+      };
     case "completionIds":
       return { kind: "plain", prompt: record.promptIds, completions: [record.completionIds] };
     default:
@@ -87,7 +93,7 @@ function tokensOf(record: DataRecord, builder: RowBuilder, source: Source): Toke
   }
 }
 
-type TextRecord = Exclude<DataRecord, { format: "pairIds" | "completionIds" }>;
+type TextRecord = Exclude<DataRecord, { format: "pairIds" | "tripleIds" | "completionIds" }>;
 type Given = string | readonly Message[];
 
 function textTokens(record: TextRecord, tokenizer: Tokenizer, endIds: readonly number[]): Tokens {
@@ -105,6 +111,8 @@ function textTokens(record: TextRecord, tokenizer: Tokenizer, endIds: readonly n
   switch (record.format) {
     case "pair":
       return several("pair", record.prompt, [record.chosen, record.rejected]);
+    case "triple":
+      return several("triple", record.prompt, [record.gold, record.chosen, record.rejected]);
     case "completion":
       return several("plain", record.prompt, [record.completion]);
     case "pairImplicit": {

@@ -46,7 +46,7 @@ export async function calculate(
   const kind = kindOf(objective, examples);
   const graph = new Graph("float64");
   const source = new GivenScores(graph, objective, examples);
-  const { losses, loss, rewards } = combine([{ objective, weight: 1 }], kind, source);
+  const { losses, loss, rewards } = combined();
   const wrt = source.differentiable;
   const given = gradients(
     loss,
@@ -67,6 +67,17 @@ export async function calculate(
     ),
     gradients: examples.map((example, i) => gradientsOf(example, i)),
   };
+
+  function combined() {
+    try {
+      return combine([{ objective, weight: 1 }], kind, source);
+    } catch (error) {
+      // The objective touched a completion that this kind of record has not: say which example lacks it.
+      if (error instanceof RequestError && error.code === "completion-missing")
+        throw missingCompletion(objective, examples);
+      throw error;
+    }
+  }
 
   function gradientsOf(example: Example, i: number): Calculation["gradients"][number] {
     const out: Calculation["gradients"][number] = {};
@@ -220,10 +231,15 @@ function kindOf(objective: Objective, examples: readonly Example[]): RecordKind 
     examples.every((e) => rolesOf[kind].every((role) => e.completions[role]));
   const kind = [objective.record, ...kinds].find((k) => fits(k) && canUse(objective.record, k));
   if (kind) return kind;
+  throw missingCompletion(objective, examples);
+}
+
+/** The error of the first example that lacks a completion of the objective's kind of record. */
+function missingCompletion(objective: Objective, examples: readonly Example[]): RequestError {
   const roles = rolesOf[objective.record];
   const at = examples.findIndex((e) => !roles.every((role) => e.completions[role]));
   const field = roles.find((role) => !examples[at].completions[role]) ?? roles[0];
-  throw new RequestError({
+  return new RequestError({
     code: "field-missing",
     what: `${field} is missing`,
     where: `example ${at + 1}`,

@@ -25,9 +25,14 @@ export interface Combined {
   readonly rewards: Partial<Record<string, Tensor>>;
 }
 
-/** Which completion of a record of one kind stands for the completion of another: an SFT term takes a pair's chosen one. */
+/**
+ * Records of another kind that an objective can also work on, and which of their completions stand for which of its own: an SFT term
+ * takes a pair's chosen one. A completion that is not there is an error once the objective touches it.
+ */
 const standIns: Partial<Record<RecordKind, Partial<Record<RecordKind, Readonly<Record<string, string>>>>>> = {
-  plain: { pair: { completion: "chosen" } },
+  plain: { pair: { completion: "chosen" }, triple: { completion: "gold" } },
+  pair: { triple: {} },
+  triple: { pair: {} },
 };
 
 /** Whether an objective for `wanted` records can work on records of kind `given`. */
@@ -66,7 +71,16 @@ function adapt(objective: Objective, kind: RecordKind, source: ScoreSource): Sco
       fix: `Give records with ${rolesOf[objective.record].join(" and ")}`,
     });
   }
-  const as = (role: string) => names[role] ?? role;
+  const as = (role: string) => {
+    const own = names[role] ?? role;
+    if ((rolesOf[kind] as readonly string[]).includes(own)) return own;
+    throw new RequestError({
+      code: "completion-missing",
+      what: `objective ${objective.id} needs ${own}`,
+      why: `these are ${kind} records, with ${rolesOf[kind].join(" and ")}`,
+      fix: `Give records with ${rolesOf[objective.record].join(", ")}, or options that do without`,
+    });
+  };
   return {
     records: source.records,
     tokenLogps: (role, scorer) => source.tokenLogps(as(role), scorer),

@@ -90,6 +90,26 @@ describe("identities", () => {
     await expectSame(run("cpo", { lossType: "simpo", cpoAlpha: 0, beta: 2, simpoGamma: 0.5 }), simpo);
     await expectSame(run("alphapo", { alpha: 0, beta: 2, simpoGamma: 0.5 }), simpo);
   });
+  test("triple-po: the chosen answer as gold is CPO, without gold reference-free DPO, tpo-l without gold SimPO; step-dpo is DPO", async () => {
+    const golden = examples.map((e) => ({ ...e, gold: e.chosen }));
+    const [a, b] = [
+      await run("triple-po", { beta: 0.1, tpoAlpha: 0.7 }, golden),
+      await run("cpo", { beta: 0.1, cpoAlpha: 0.7 }),
+    ];
+    a.losses.forEach((loss, i) => expect(loss).toBeCloseTo(b.losses[i], 9));
+    await expectSame(
+      run("triple-po", { beta: 0.1, tpoAlpha: 0 }),
+      run("dpo", { beta: 0.1, referenceFree: true }),
+    );
+    await expectSame(
+      run("triple-po", { beta: 2, tpoAlpha: 0, lossType: "tpo-l", tpoLGamma: 0.5 }),
+      run("simpo", { beta: 2, simpoGamma: 0.5 }),
+    );
+    await expectSame(run("step-dpo", { beta: 0.4 }), run("dpo", { beta: 0.4 }));
+    await expect(run("triple-po", {})).rejects.toThrow(
+      "example 1: gold is missing: objective triple-po needs gold and chosen and rejected",
+    );
+  });
   test("averages divide once: averageLogProb with sigmoid-norm changes nothing", async () => {
     await expectSame(
       run("sigmoid-norm", { beta: 5, averageLogProb: true }),

@@ -12,6 +12,7 @@ import type { BatchView, Completion } from "./scores.ts";
 export const rolesOf = {
   pair: ["chosen", "rejected"],
   plain: ["completion"],
+  triple: ["gold", "chosen", "rejected"],
 } as const satisfies Record<string, readonly string[]>;
 
 export type RecordKind = keyof typeof rolesOf;

@@ -10,12 +10,26 @@ import { orpo } from "./orpo.ts";
 import { pairLosses } from "./pair-losses/table.ts";
 import { sft } from "./sft.ts";
 import { simpo } from "./simpo.ts";
+import { stepDpo } from "./step-dpo.ts";
+import { triplePo } from "./triple-po.ts";
 import { unlikelihood } from "./unlikelihood.ts";
 
 /** `sigmoid` is dpo itself and `sft` has records of its own; every other loss of the family gets its name. */
 const named = pairLosses.filter((loss) => !["sigmoid", "sft"].includes(loss.id)).map(pairObjective);
 
-const table: ObjectiveFamily[] = [dpo, ...named, fDpo, sft, simpo, orpo, cpo, alphapo, unlikelihood];
+const table: ObjectiveFamily[] = [
+  dpo,
+  ...named,
+  fDpo,
+  sft,
+  simpo,
+  orpo,
+  cpo,
+  alphapo,
+  unlikelihood,
+  triplePo,
+  stepDpo,
+];
 
 /** Every registered objective, in the order of registration. */
 export function objectives(): readonly ObjectiveFamily[] {

@@ -62,8 +62,8 @@ export async function prepare(recipe: Recipe, given: Given): Promise<Prepared> {
   };
   const { invalid } = recipe.data;
   const kind = given.terms[0].objective.record;
-  // A plain objective also takes pairs: then the file decides.
-  const wanted = kind === "plain" ? undefined : kind;
+  // Other objectives also take records of other kinds: then the file decides, and what is missing is said when it is touched.
+  const wanted = kind === "pair" ? kind : undefined;
   const train = rowsOf(
     await loadRecords(given.records ?? recipe.data.train, { invalid, kind: wanted }),
     builder,
