@@ -196,6 +196,7 @@ describe("the command line", () => {
     [["train"], "recipe"],
     [["train", "x.yaml", "--outt", "y"], "--outt"],
     [["train", "recipes/sentiment-dpo.yaml", "--set", "train.steps"], "it has no value"],
+    [["train", "recipes/sentiment-dpo.yaml", "--resume"], "--resume needs --out"],
     [["generate", "assets/reviews", "--prompt", "x", "--topP", "2"], "--topP is out of range"],
     [["generate", "assets/reviews", "--prompt", "x", "--maxTokens", "none"], "--maxTokens none"],
     [["loss", "dpo", "--options", "{"], "not valid JSON"],

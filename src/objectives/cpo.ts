@@ -2,34 +2,13 @@
  * Contrastive Preference Optimization (Xu et al., arXiv:2401.08417): DPO with a uniform reference, held in place by an NLL term on
  * the chosen completion. `lossType: simpo` with its NLL term is CPO-SimPO.
  */
-import { add, div, maximum, mul, neg, softplus, square, sub } from "../engine/ops/elementwise.ts";
-import type { Tensor } from "../engine/tensor.ts";
+import { add, div, mul, neg } from "../engine/ops/elementwise.ts";
 import { objective } from "./objective.ts";
 import { nonNegative, oneOf, positive, within } from "./options.ts";
-import { smoothed } from "./pair-losses/smoothed.ts";
-import type { Completion } from "./scores.ts";
+import { preferences, sumLogp } from "./without-reference.ts";
 
-interface Setting {
-  readonly beta: number;
-  readonly labelSmoothing: number;
-  readonly simpoGamma: number;
-}
-
-const sum = (c: Completion) => c.policy.logp;
-const average = (c: Completion) => div(c.policy.logp, c.length);
-const logistic = (z: Tensor, epsilon: number) => smoothed(1 - epsilon, softplus(neg(z)), softplus(z));
-
-/** The preference part, of the chosen and the rejected completion. */
-const preferences = {
-  sigmoid: (w: Completion, l: Completion, { beta, labelSmoothing }: Setting) =>
-    logistic(mul(beta, sub(sum(w), sum(l))), labelSmoothing),
-  hinge: (w: Completion, l: Completion, { beta }: Setting) =>
-    maximum(sub(1, mul(beta, sub(sum(w), sum(l)))), 0),
-  ipo: (w: Completion, l: Completion, { beta }: Setting) =>
-    square(sub(sub(average(w), average(l)), 1 / (2 * beta))),
-  simpo: (w: Completion, l: Completion, { beta, labelSmoothing, simpoGamma }: Setting) =>
-    logistic(sub(mul(beta, sub(average(w), average(l))), simpoGamma), labelSmoothing),
-};
+/** Which preference each `lossType` is. */
+const byLossType = { sigmoid: "sigmoid", hinge: "hinge", ipo: "ipo", simpo: "margin" } as const;
 
 export const cpo = objective({
   id: "cpo",
@@ -42,8 +21,8 @@ export const cpo = objective({
     labelSmoothing: within(0, 0.5, 0),
     simpoGamma: nonNegative(0.5),
   },
-  loss({ chosen, rejected }, { lossType, cpoAlpha, ...setting }, batch) {
-    const preference = preferences[lossType](chosen, rejected, setting);
+  loss({ chosen, rejected }, { lossType, cpoAlpha, simpoGamma: gamma, ...setting }, batch) {
+    const preference = preferences[byLossType[lossType]](chosen, rejected, { ...setting, gamma });
     if (cpoAlpha === 0) return preference;
     return add(
       preference,
@@ -51,7 +30,7 @@ export const cpo = objective({
     );
   },
   rewards: ({ chosen, rejected }, { beta }) => ({
-    chosen: mul(beta, sum(chosen)),
-    rejected: mul(beta, sum(rejected)),
+    chosen: mul(beta, sumLogp(chosen)),
+    rejected: mul(beta, sumLogp(rejected)),
   }),
 });

@@ -3,34 +3,13 @@
  * gold answer, pooled over the batch's gold tokens as in the authors' code, plus a preference between two others without a
  * reference. `tpo-l` compares average log-probabilities and asks for a margin γ. With tpoAlpha 0 no gold answer is needed.
  */
-import { add, div, maximum, mul, neg, softplus, square, sub } from "../engine/ops/elementwise.ts";
-import type { Tensor } from "../engine/tensor.ts";
+import { add, div, mul, neg } from "../engine/ops/elementwise.ts";
 import { objective } from "./objective.ts";
 import { nonNegative, oneOf, positive, within } from "./options.ts";
-import { smoothed } from "./pair-losses/smoothed.ts";
-import type { Completion } from "./scores.ts";
+import { preferences, sumLogp } from "./without-reference.ts";
 
-interface Setting {
-  readonly beta: number;
-  readonly labelSmoothing: number;
-  readonly tpoLGamma: number;
-}
-
-const sum = (c: Completion) => c.policy.logp;
-const average = (c: Completion) => div(c.policy.logp, c.length);
-const logistic = (z: Tensor, epsilon: number) => smoothed(1 - epsilon, softplus(neg(z)), softplus(z));
-
-/** The preference between the chosen and the rejected completion. */
-const preferences = {
-  sigmoid: (w: Completion, l: Completion, { beta, labelSmoothing }: Setting) =>
-    logistic(mul(beta, sub(sum(w), sum(l))), labelSmoothing),
-  hinge: (w: Completion, l: Completion, { beta }: Setting) =>
-    maximum(sub(1, mul(beta, sub(sum(w), sum(l)))), 0),
-  ipo: (w: Completion, l: Completion, { beta }: Setting) =>
-    square(sub(sub(average(w), average(l)), 1 / (2 * beta))),
-  "tpo-l": (w: Completion, l: Completion, { beta, labelSmoothing, tpoLGamma }: Setting) =>
-    logistic(sub(mul(beta, sub(average(w), average(l))), tpoLGamma), labelSmoothing),
-};
+/** Which preference each `lossType` is. */
+const byLossType = { sigmoid: "sigmoid", hinge: "hinge", ipo: "ipo", "tpo-l": "margin" } as const;
 
 export const triplePo = objective({
   id: "triple-po",
@@ -43,14 +22,17 @@ export const triplePo = objective({
     tpoLGamma: nonNegative(0.5),
     labelSmoothing: within(0, 0.5, 0),
   },
-  loss(record, { lossType, tpoAlpha, ...setting }, batch) {
-    const preference = preferences[lossType](record.chosen, record.rejected, setting);
+  loss(record, { lossType, tpoAlpha, tpoLGamma: gamma, ...setting }, batch) {
+    const preference = preferences[byLossType[lossType]](record.chosen, record.rejected, {
+      ...setting,
+      gamma,
+    });
     if (tpoAlpha === 0) return preference;
     const nll = mul(neg(record.gold.policy.logp), div(batch.size, batch.tokens("gold")));
     return add(preference, mul(tpoAlpha, nll));
   },
   rewards: ({ chosen, rejected }, { beta }) => ({
-    chosen: mul(beta, sum(chosen)),
-    rejected: mul(beta, sum(rejected)),
+    chosen: mul(beta, sumLogp(chosen)),
+    rejected: mul(beta, sumLogp(rejected)),
   }),
 });

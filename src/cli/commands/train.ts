@@ -1,4 +1,5 @@
 /** `prefopt train`: runs a recipe into a run folder. */
+import { RequestError } from "../../errors.ts";
 import { baseName, joinPath, resolvePath } from "../../formats/files.ts";
 import { termsOf } from "../../methods/terms.ts";
 import { loadRecipe } from "../../training/recipe.ts";
@@ -30,6 +31,14 @@ export const command: CommandModule = {
       .option("--resume", "go on with the run in --out; starts it where there is none yet")
       .option("--json", "print the result as one line of JSON; progress goes to stderr")
       .action(async (path: string, options: Options) => {
+        if (options.resume && options.out === undefined) {
+          throw new RequestError({
+            code: "out-missing",
+            what: "--resume needs --out",
+            why: "it goes on with the run in that folder",
+            fix: "Name the run's folder with --out",
+          });
+        }
         const recipe = await loadRecipe(path, options.set);
         const out = options.out ?? joinPath(recipe.run.folder, newRunName(path));
         const stream = options.json ? process.stderr : process.stdout;
