@@ -45,6 +45,14 @@ export function combine(terms: readonly Term[], kind: RecordKind, source: ScoreS
   let losses: Tensor | undefined;
   let rewards: Partial<Record<string, Tensor>> | undefined;
   for (const { objective, weight } of terms) {
+    if (objective.coupled && source.records.size < 2) {
+      throw new RequestError({
+        code: "batch-of-one",
+        what: `objective ${objective.id} needs at least two records in a batch`,
+        why: "it compares the records of a batch with one another",
+        fix: "Raise train.batchSize, or give more records",
+      });
+    }
     const adapted = adapt(objective, kind, source);
     const view = recordView(objective.record, adapted);
     const batch = batchView(adapted);

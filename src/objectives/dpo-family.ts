@@ -11,7 +11,7 @@ import { type ObjectiveFamily, type Options, type RecordView, objective } from "
 import { flag, nonNegative, oneOf, positive } from "./options.ts";
 import type { PairLoss, Side } from "./pair-losses/pair-loss.ts";
 import { pairLossNamed, pairLosses } from "./pair-losses/table.ts";
-import type { BatchView, Completion, Scores } from "./scores.ts";
+import type { BatchView, Completion, Scorer, Scores } from "./scores.ts";
 
 const common = {
   /** Strength of the tie to the reference. */
@@ -62,6 +62,7 @@ export function mixedPairObjective(id: string, aliases: readonly string[]): Obje
         return ["lossWeights", "it must have one number for each loss"];
       return checkCommon(o, lossesOf(o));
     },
+    coupled: (o) => lossesOf(o).some((loss) => loss.coupled),
     loss: (pair, o, batch) =>
       pairLoss(
         pair,
@@ -77,8 +78,10 @@ export function mixedPairObjective(id: string, aliases: readonly string[]): Obje
 export function pairObjective(loss: PairLoss): ObjectiveFamily {
   return objective({
     id: loss.id,
+    aliases: loss.aliases,
     record: "pair",
     options: common,
+    coupled: () => loss.coupled ?? false,
     check: (o) => checkCommon(o, [loss]),
     loss: (pair, o, batch) => pairLoss(pair, o, batch, [{ loss, weight: 1 }]),
     rewards,
@@ -132,9 +135,15 @@ function pairLoss(
 function sideOf(pair: RecordView<"pair">, role: "chosen" | "rejected", o: Common, batch: BatchView): Side {
   const completion = pair[role];
   let ratio: Tensor | undefined;
-  const side = {
+  const side: Side = {
     get ratio() {
       return (ratio ??= logRatio(pair, completion, o));
+    },
+    get policy() {
+      return logp(pair, completion, "policy", o);
+    },
+    get reference() {
+      return o.referenceFree ? mul(0, side.policy) : logp(pair, completion, "reference", o);
     },
     get score() {
       const alpha = o.fAlpha ?? 1 - (o.fAlphaDivergenceCoef ?? 0.5);
@@ -150,13 +159,17 @@ function sideOf(pair: RecordView<"pair">, role: "chosen" | "rejected", o: Common
   return side;
 }
 
-/** ρ = log π(y) - log π_ref(y), under the options that change what a completion's log-probability is: [records]. */
+/** ρ = log π(y) - log π_ref(y): [records]. */
 function logRatio(pair: RecordView<"pair">, completion: Completion, o: Common): Tensor {
-  const logp = (s: Scores) => {
-    const total = o.ldAlpha === 1 ? s.logp : desensitised(pair, completion, s, o.ldAlpha);
-    return o.averageLogProb ? div(total, completion.length) : total;
-  };
-  return o.referenceFree ? logp(completion.policy) : sub(logp(completion.policy), logp(completion.reference));
+  const policy = logp(pair, completion, "policy", o);
+  return o.referenceFree ? policy : sub(policy, logp(pair, completion, "reference", o));
+}
+
+/** A completion's log-probability, under the options that change what that is: [records]. */
+function logp(pair: RecordView<"pair">, completion: Completion, scorer: Scorer, o: Common): Tensor {
+  const scores = completion[scorer];
+  const total = o.ldAlpha === 1 ? scores.logp : desensitised(pair, completion, scores, o.ldAlpha);
+  return o.averageLogProb ? div(total, completion.length) : total;
 }
 
 /** Σ_{t≤m} log p_t + α Σ_{t>m} log p_t, m the length of the shorter completion of the pair. */

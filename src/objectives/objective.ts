@@ -39,6 +39,11 @@ export interface ObjectiveDefinition<K extends RecordKind, S extends OptionSchem
   readonly record: K;
   /** Options with their defaults and ranges. */
   readonly options: S;
+  /**
+   * Whether losses depend on the other records of the batch (sorting, batch means). Then the scores of the whole batch are computed
+   * first, the objective turns them into a coefficient for each token, and the model's program back-propagates those.
+   */
+  coupled?(options: Options<NoInfer<S>>): boolean;
   /** What no single option's range says: combinations that make no sense. Returns the option's name and why. */
   check?(options: Options<NoInfer<S>>): readonly [option: string, why: string] | undefined;
   /** One loss a record, [records]; the batch's loss is their mean. */
@@ -56,6 +61,8 @@ export interface Objective {
   readonly id: string;
   readonly record: RecordKind;
   readonly options: Readonly<Record<string, unknown>>;
+  /** Whether losses depend on the other records of the batch; such a batch has at least two. */
+  readonly coupled: boolean;
   loss(record: RecordView, batch: BatchView): Tensor;
   rewards?(record: RecordView, batch: BatchView): Partial<Record<string, Tensor>>;
 }
@@ -98,6 +105,7 @@ export function objective<K extends RecordKind, S extends OptionSchemas>(
         id,
         record,
         options,
+        coupled: definition.coupled?.(options) ?? false,
         loss: (r, batch) => definition.loss(view(r), options, batch),
         rewards: definition.rewards && ((r, batch) => ({ ...definition.rewards?.(view(r), options, batch) })),
       };

@@ -6,18 +6,21 @@
 import type { TensorArray } from "../engine/backends/backend.ts";
 import { gradients as differentiate } from "../engine/gradient.ts";
 import { Graph } from "../engine/graph.ts";
+import { add, mul } from "../engine/ops/elementwise.ts";
 import { segmentSum } from "../engine/ops/indexing.ts";
+import { sum } from "../engine/ops/reduce.ts";
 import { type Program, compile } from "../engine/program.ts";
 import { type Tensor, dim } from "../engine/tensor.ts";
 import type { TokenRow } from "../data/rows.ts";
 import type { LanguageModel } from "../models/language-model.ts";
 import { ParameterArray, declareWeights } from "../nn/parameters.ts";
 import { type Term, combine } from "../objectives/combined.ts";
+import { evaluateExamples } from "../objectives/given-scores.ts";
 import { type RecordKind, rolesOf } from "../objectives/objective.ts";
 import type { ScoreSource, Scorer } from "../objectives/scores.ts";
 import { accumulator } from "../optim/accumulate.ts";
 import { type PackShape, type PackedBatch, pack } from "../scoring/packing.ts";
-import { ReusableProgram, type TreeScores } from "../scoring/text-scorer.ts";
+import { ReusableProgram, TextScorer, type TreeScores } from "../scoring/text-scorer.ts";
 import { type TextScores, batchArrays, scoreText } from "../scoring/text-graph.ts";
 
 /** What one batch gave, a value a record. */
@@ -47,6 +50,7 @@ export class ObjectivePrograms {
   readonly #options: ProgramOptions;
   readonly #roles: readonly string[];
   readonly #programs = new Map<string, Promise<PieceProgram>>();
+  #scorer: TextScorer | undefined;
   #accumulation: Promise<{ scratch: ParameterArray; add: () => Promise<void> }> | undefined;
 
   constructor(options: ProgramOptions) {
@@ -63,6 +67,8 @@ export class ObjectivePrograms {
     reference: readonly TreeScores[] | undefined,
     microBatch: number,
   ): Promise<BatchResult> {
+    if (this.#options.terms.some((t) => t.objective.coupled))
+      return this.#runCoupled(rows, reference, microBatch);
     const result = {
       losses: [] as number[],
       logps: this.#lists(),
@@ -94,6 +100,53 @@ export class ObjectivePrograms {
     return { loss, ...result };
   }
 
+  /**
+   * A batch whose losses depend on one another: scores of all its records first, then the objective on them as numbers, then its
+   * gradient, a coefficient for each token, back through the model piece by piece.
+   */
+  async #runCoupled(
+    rows: readonly TokenRow[],
+    reference: readonly TreeScores[] | undefined,
+    microBatch: number,
+  ): Promise<BatchResult> {
+    const { model, terms, kind, gradients } = this.#options;
+    const trees = rows.map(({ prompt, completions }) => ({ prompt, completions }));
+    const scores = await (this.#scorer ??= new TextScorer(model)).score(trees);
+    const byRole = <T>(make: (k: number) => T) =>
+      Object.fromEntries(this.#roles.map((role, k) => [role, make(k)]));
+    const examples = rows.map((row, i) => ({
+      fields: row.fields,
+      completions: byRole((k) => ({
+        policy: Array.from(scores[i][k]),
+        reference: reference && Array.from(reference[i][k]),
+      })),
+    }));
+    const evaluated = await evaluateExamples(model.backend, terms, kind, examples);
+    let tokens = rows.reduce(
+      (n, r) => n + r.prompt.length + r.completions.reduce((c, ids) => c + ids.length, 0),
+      0,
+    );
+    if (gradients) {
+      tokens = 0;
+      const coefficients = evaluated.gradients.map((g) =>
+        this.#roles.map((role) => Float32Array.from((g[role]?.policy ?? []) as number[])),
+      );
+      for (let start = 0; start < rows.length; start += microBatch) {
+        const end = Math.min(start + microBatch, rows.length);
+        const batch = pack(trees.slice(start, end), this.#roles.length, model.architecture.rope, end - start);
+        const arrays = batchArrays(batch, this.#roles);
+        this.#roles.forEach(
+          (role, k) => (arrays[`${role}/coefficient`] = inSlots(batch, k, coefficients.slice(start, end))),
+        );
+        await this.#runPiece(batch.shape, arrays, start > 0);
+        tokens += batch.tokens;
+      }
+    }
+    const sum = (values: Float32Array) => values.reduce((a, b) => a + b, 0);
+    const { loss, losses, rewards } = evaluated;
+    return { loss, losses, rewards, logps: byRole((k) => scores.map((s) => sum(s[k]))), tokens };
+  }
+
   #lists(): Record<string, number[]> {
     return Object.fromEntries(this.#roles.map((role) => [role, []]));
   }
@@ -123,18 +176,15 @@ export class ObjectivePrograms {
     const graph = new Graph();
     const declared = declareWeights(graph, architecture.parameters);
     const scores = scoreText(graph, architecture, declared.weights, shape, this.#roles);
-    const { losses, loss, rewards } = combine(
-      terms,
-      kind,
-      new PackedScores(graph, scores, shape, this.#roles, fields),
-    );
-    const outputs: Record<string, Tensor> = { losses, loss };
+    const outputs: Outputs = terms.some((t) => t.objective.coupled)
+      ? { loss: weightedSum(graph, scores, this.#roles) }
+      : objectiveOutputs(terms, kind, new PackedScores(graph, scores, shape, this.#roles, fields));
+    const { loss } = outputs;
     scores.roles.forEach((s, k) => {
       outputs[`logp/${this.#roles[k]}`] = graph.untaped(() =>
         segmentSum(s.logps, s.segments, scores.records),
       );
     });
-    for (const [role, t] of Object.entries(rewards)) if (t) outputs[`reward/${role}`] = t;
     if (gradients) {
       differentiate(loss, declared.tensors).forEach((g, i) => {
         if (g) outputs[gradientPrefix + declared.tensors[i].id] = g;
@@ -182,6 +232,24 @@ export class ObjectivePrograms {
     return arrays;
   }
 }
+
+/** The objective's outputs, by name. */
+function objectiveOutputs(terms: readonly Term[], kind: RecordKind, source: ScoreSource): Outputs {
+  const { losses, loss, rewards } = combine(terms, kind, source);
+  const outputs: Outputs = { losses, loss };
+  for (const [role, t] of Object.entries(rewards)) if (t) outputs[`reward/${role}`] = t;
+  return outputs;
+}
+
+/** Σ coefficient · log-probability over all scored tokens: its gradient is that of the loss whose derivatives the coefficients are. */
+function weightedSum(graph: Graph, scores: TextScores, roles: readonly string[]): Tensor {
+  const parts = scores.roles.map(({ logps }, k) =>
+    sum(mul(logps, graph.input(`${roles[k]}/coefficient`, "float", logps.shape))),
+  );
+  return parts.reduce((a, b) => add(a, b));
+}
+
+type Outputs = Record<string, Tensor> & { loss: Tensor };
 
 interface PieceProgram {
   program: Program;
@@ -269,7 +337,7 @@ class PackedScores implements ScoreSource {
 /** Whether the objectives touch the reference when they see records of this kind. */
 export function touchesReference(terms: readonly Term[], kind: RecordKind): boolean {
   const graph = new Graph();
-  const records = dim("records", 1);
+  const records = dim("records", 2);
   let touched = false;
   const tokens = (role: string) => [dim(`${role} tokens`, 1)];
   const input = (name: string, shape: Tensor["shape"], dtype: "float" | "int64" = "float") =>

@@ -88,6 +88,17 @@ export async function prepare(recipe: Recipe, given: Given): Promise<Prepared> {
       });
     }
   }
+  const coupled = given.terms.find((t) => t.objective.coupled);
+  const size = recipe.train.batchSize;
+  const lonely = [rows, evalRows].find((list) => list.length > 0 && (size === 1 || list.length % size === 1));
+  if (coupled && lonely) {
+    throw new RequestError({
+      code: "batch-of-one",
+      what: `objective ${coupled.objective.id} needs at least two records in a batch`,
+      why: `${lonely.length} records in batches of ${size} leave one alone`,
+      fix: "Choose another train.batchSize",
+    });
+  }
   const needsReference = touchesReference(given.terms, recordKind);
   if (needsReference && recipe.reference === "none") {
     throw new RequestError({

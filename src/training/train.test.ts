@@ -87,6 +87,7 @@ describe("a batch means what it says", () => {
   test.each([
     ["dpo", dpo.with({})],
     ["an objective that pools over the batch", dpo.with({ rpoAlpha: 1 })],
+    ["an objective that sorts the batch", dpo.with({ lossType: ["aot", "kto-pair"] })],
   ] as const)("%s: 1×8, 3+3+2 and 8×1 make the same update", async (_, objective) => {
     const start = newLanguageModel(config, 1, await openBackend()).weights.flat;
     const whole = await run({ microBatch: 8 }, pairs, objective);
@@ -97,6 +98,21 @@ describe("a batch means what it says", () => {
       cut.steps.forEach((m, i) => expect(Math.abs(m.loss / whole.steps[i].loss - 1)).toBeLessThan(1e-5));
       expect(Math.abs(cut.steps[0].grad_norm / whole.steps[0].grad_norm - 1)).toBeLessThan(1e-5);
     }
+  });
+  test("a coupled objective that happens to look at one pair at a time makes the update of the other kind", async () => {
+    // aot of equal pairs: every difference of ranks is the difference of one pair
+    const equal = Array.from({ length: 4 }, () => pairs[0]);
+    const [a, b] = [
+      await run({ steps: 1 }, equal, dpo.with({ lossType: "aot" })),
+      await run({ steps: 1 }, equal),
+    ];
+    expect(a.steps[0].loss).toBeCloseTo(b.steps[0].loss, 6);
+    expect(a.steps[0].grad_norm / b.steps[0].grad_norm).toBeCloseTo(1, 5);
+  });
+  test("a coupled objective with one record alone is refused before it starts", async () => {
+    await expect(run({ batchSize: 7 }, pairs, dpo.with({ lossType: "aot" }))).rejects.toThrow(
+      "8 records in batches of 7 leave one alone",
+    );
   });
   test("a weight of 0 takes a pair's pull away, the mean still divides by all", async () => {
     const weighted = pairs.map((p, i) => ({ ...p, weight: i < 4 ? 1 : 0 }));

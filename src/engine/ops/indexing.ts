@@ -97,3 +97,16 @@ export function spread(values: Tensor, segment: Tensor): Tensor {
   const y = graph.node("Gather", [padded, segment], { shape: segment.shape }, { axis: 0 });
   return graph.record(y, [values], (dy) => [relabel(segmentSum(dy, segment, count), values.shape)]);
 }
+
+/** The indices that sort a vector ascending, equal values in their order: x [n] → [n] int64. No gradient; see `gatherRows`. */
+export function argsort(x: Tensor): Tensor {
+  const { graph } = x;
+  const count = graph.integers([x.elements]);
+  const [, order] = graph.nodesOut(
+    "TopK",
+    [x, count],
+    [{ shape: x.shape }, { dtype: "int64", shape: x.shape }],
+    { axis: 0, largest: 0, sorted: 1 },
+  );
+  return order;
+}

@@ -7,7 +7,7 @@ import { checkGradients, valuesOf } from "../testing.ts";
 import { type Tensor, dim } from "../tensor.ts";
 import { attention } from "./attention.ts";
 import * as e from "./elementwise.ts";
-import { gatherRows, pick, segmentSum, spread } from "./indexing.ts";
+import { argsort, gatherRows, pick, segmentSum, spread } from "./indexing.ts";
 import { linear, matmul } from "./matmul.ts";
 import { logSoftmax, rmsNorm, softmax } from "./normalization.ts";
 import { logSumExp, mean, sum } from "./reduce.ts";
@@ -151,6 +151,13 @@ describe("indexing", () => {
     };
     expect(await valuesOf(({ x, s }: Ops) => spread(x, s), given)).toEqual([3, 5, 3, 0, 5]);
     await checkGradients(({ x, s }: Ops) => e.square(spread(x, s)), given);
+  });
+  test("argsort is stable, and gathering by it passes gradients back to where values came from", async () => {
+    const x = { shape: [k], values: [3, 1, 2, 1, 3] };
+    expect(await valuesOf(({ x }: Ops) => e.toFloat(argsort(x)), { x })).toEqual([1, 3, 2, 0, 4]);
+    await checkGradients(({ x }: Ops) => e.square(gatherRows(x, argsort(x))), {
+      x: { shape: [k], values: [0.3, -1, 2, 0.7, -0.2] },
+    });
   });
   test("sums with repeated indices are the same in every run", async () => {
     const rows = dim("rows", 20000);

@@ -10,6 +10,9 @@ export interface Side {
   readonly score: Tensor;
   /** ρ = log π(y) - log π_ref(y). */
   readonly ratio: Tensor;
+  /** log π(y) and log π_ref(y) by themselves. */
+  readonly policy: Tensor;
+  readonly reference: Tensor;
   /** Number of tokens by which per-token averages divide; 1 where log-probabilities are averages already. */
   readonly length: Tensor | number;
   /** Token-mean cross-entropy of the completion, as its share of the batch's. */
@@ -34,8 +37,12 @@ export interface Pair {
 export interface PairLoss {
   /** Kebab-case; underscores are accepted too. */
   readonly id: string;
+  /** Other names it is known by. */
+  readonly aliases?: readonly string[];
   /** Whether only the difference of scores enters, so that an f-divergence may replace the log-ratio. */
   readonly difference: boolean;
+  /** Whether a pair's loss depends on the other pairs of the batch. */
+  readonly coupled?: boolean;
   /** Range of ε that makes sense; absent: smoothing has no effect here. */
   readonly smoothing?: { readonly least: number; readonly below: number; readonly unset: number };
   loss(pair: Pair, options: PairLossOptions): Tensor;
