@@ -110,6 +110,18 @@ describe("identities", () => {
       "example 1: gold is missing: objective triple-po needs gold and chosen and rejected",
     );
   });
+  test("rso: sigmoidNorm is DPO, hinge is γ times slic with δ = 1/γ", async () => {
+    await expectSame(run("rso", { lossGamma: 0.3 }), run("dpo", { beta: 0.3 }));
+    await expectSame(run("rso", { lossType: "hingeNorm", lossGamma: 0.3 }), run("hinge", { beta: 0.3 }));
+    const [a, b] = [
+      await run("rso", { lossType: "hinge", lossGamma: 0.2 }),
+      await run("rso", { lossType: "slic", lossGamma: 0.2 }),
+    ];
+    a.losses.forEach((loss, i) => expect(loss).toBeCloseTo(0.2 * b.losses[i], 9));
+    await expect(run("rso", { lossType: "slic", slicLambda: 1 })).rejects.toThrow(
+      "example 1: gold is missing: objective rso needs",
+    );
+  });
   test("averages divide once: averageLogProb with sigmoid-norm changes nothing", async () => {
     await expectSame(
       run("sigmoid-norm", { beta: 5, averageLogProb: true }),

@@ -8,6 +8,7 @@ import { fDpo } from "./f-dpo.ts";
 import type { ObjectiveFamily } from "./objective.ts";
 import { orpo } from "./orpo.ts";
 import { pairLosses } from "./pair-losses/table.ts";
+import { rso } from "./rso.ts";
 import { sft } from "./sft.ts";
 import { simpo } from "./simpo.ts";
 import { stepDpo } from "./step-dpo.ts";
@@ -29,6 +30,7 @@ const table: ObjectiveFamily[] = [
   unlikelihood,
   triplePo,
   stepDpo,
+  rso,
 ];
 
 /** Every registered objective, in the order of registration. */
