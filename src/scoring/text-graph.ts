@@ -15,7 +15,7 @@ import type { PackShape, PackedBatch } from "./packing.ts";
 
 /** What one role's scores are made of. */
 export interface RoleTensors {
-  /** Log-probability of each scored token, [scored]; 0 where there is padding is not guaranteed. */
+  /** Log-probability of each scored token, [scored]; padding holds some number that segments send to the drain. */
   readonly logps: Tensor;
   /** The record of each scored token, [scored] int64; `records` for padding. */
   readonly segments: Tensor;

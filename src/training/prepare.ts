@@ -9,7 +9,7 @@ import { type LanguageModel, loadLanguageModel } from "../models/language-model.
 import { type Term, canUse } from "../objectives/combined.ts";
 import { type RecordKind } from "../objectives/objective.ts";
 import { type Tokenizer, hasTokenizer, loadTokenizer } from "../text/tokenizer.ts";
-import { touchesReference } from "./objective-programs.ts";
+import { touchesReference } from "./packed-scores.ts";
 import type { Recipe } from "./recipe.ts";
 
 /** What a caller may pass instead of what the recipe names. */

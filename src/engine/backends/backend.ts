@@ -14,7 +14,7 @@ export interface TensorValue {
 }
 
 export interface CompileOptions {
-  /** Write-protect nothing, optimise everything (true), or compile fast and run plainly (false). */
+  /** Optimise the graph (true, the default), or compile fast and run it as it is (false). */
   optimize?: boolean;
 }
 
