@@ -7,7 +7,7 @@ import { openBackend } from "../engine/backends/open.ts";
 import { generate } from "../generation/generate.ts";
 import { TextScorer } from "../scoring/text-scorer.ts";
 import { type LanguageModel, loadLanguageModel, saveLanguageModel } from "./language-model.ts";
-import { lossAndGradientNorms } from "./testing.ts";
+import { lossAndGradientNorms } from "../scoring/testing.ts";
 
 interface Variant {
   name: string;

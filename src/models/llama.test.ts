@@ -5,7 +5,7 @@ import { openBackend } from "../engine/backends/open.ts";
 import { generate } from "../generation/generate.ts";
 import { TextScorer } from "../scoring/text-scorer.ts";
 import { loadLanguageModel, newLanguageModel } from "./language-model.ts";
-import { lossAndGradientNorms } from "./testing.ts";
+import { lossAndGradientNorms } from "../scoring/testing.ts";
 
 const folder = (name: string) => new URL(`../../test/fixtures/models/${name}/`, import.meta.url).pathname;
 

@@ -6,9 +6,9 @@ import { sum } from "../engine/ops/reduce.ts";
 import { evaluate } from "../engine/program.ts";
 import type { Tensor } from "../engine/tensor.ts";
 import { declareWeights } from "../nn/parameters.ts";
-import { pack } from "../scoring/packing.ts";
-import { batchArrays, scoreText } from "../scoring/text-graph.ts";
-import type { LanguageModel } from "./language-model.ts";
+import { pack } from "./packing.ts";
+import { batchArrays, scoreText } from "./text-graph.ts";
+import type { LanguageModel } from "../models/language-model.ts";
 
 /** Mean negative log-likelihood of all next tokens of one row, and the L2 norm of its gradient for each tensor. */
 export async function lossAndGradientNorms(
