@@ -9,6 +9,7 @@ import { makeTokenizer } from "../text/tokenizer.ts";
 import { loadRecords } from "./load-records.ts";
 import { type DataRecord, formats, parseRecord } from "./records.ts";
 import { type RowBuilder, buildRow } from "./rows.ts";
+import { completionsOf, promptOfRow, rolesIn } from "./token-row.ts";
 
 let folder: string;
 beforeAll(async () => {
@@ -34,7 +35,9 @@ const source = { file: "x.jsonl", line: 4 };
 const row = (value: object, changes: Partial<RowBuilder> = {}) => {
   const parsed = parseRecord(value);
   if ("problem" in parsed) throw new Error(`${parsed.problem.field}: ${parsed.problem.why}`);
-  return buildRow(parsed.record, source, { ...builder, ...changes });
+  const built = buildRow(parsed.record, source, { ...builder, ...changes });
+  const completions = rolesIn(built).flatMap((role) => completionsOf(built, role));
+  return { ...built, prompt: promptOfRow(built), completions };
 };
 const text = (ids: readonly number[]) => tokenizer.decode(ids);
 
@@ -86,7 +89,7 @@ describe("records", () => {
     expect("problem" in parsed && parsed.problem.why).toContain(why);
   });
   test("a record that would do for something else is told for what", () => {
-    const parsed = parseRecord({ prompt: "p", completion: "c" }, "pair");
+    const parsed = parseRecord({ prompt: "p", completion: "c" }, ["pair"]);
     expect("problem" in parsed && parsed.problem.why).toContain(
       "it would do as a record of prompt and completion",
     );

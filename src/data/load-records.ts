@@ -2,7 +2,7 @@
 import { RequestError } from "../errors.ts";
 import { readJson } from "../formats/files.ts";
 import { type JsonLine, readJsonl } from "../formats/jsonl.ts";
-import { type DataRecord, type Problem, type RecordKind, parseRecord } from "./records.ts";
+import { type DataKind, type DataRecord, type Problem, parseRecord } from "./records.ts";
 
 /** Where a record came from. */
 export interface Source {
@@ -29,7 +29,10 @@ export interface LoadedRecords {
 export interface LoadOptions {
   /** What to do with a record that cannot be used. */
   readonly invalid?: "error" | "skip";
-  readonly kind?: RecordKind;
+  /** What records may be; default: anything. */
+  readonly kinds?: readonly DataKind[];
+  /** More to say about a record that cannot be used: what it would do for. */
+  readonly hint?: (value: unknown, line: number) => string | undefined;
 }
 
 export const showSource = ({ file, line }: Source): string => `${file}:${line}`;
@@ -39,16 +42,20 @@ export async function loadRecords(
   from: string | readonly unknown[],
   options: LoadOptions = {},
 ): Promise<LoadedRecords> {
-  const { invalid = "error", kind } = options;
+  const { invalid = "error", kinds } = options;
   const file = typeof from === "string" ? from : "records";
   const records: LoadedRecord[] = [];
   const skipped: Skipped[] = [];
   for await (const { line, value } of typeof from === "string" ? linesOf(from) : numbered(from)) {
     const source = { file, line };
-    const parsed = parseRecord(value, kind);
+    const parsed = parseRecord(value, kinds);
     if ("record" in parsed) records.push({ record: parsed.record, source });
     else if (invalid === "skip") skipped.push({ source, ...parsed.problem });
-    else throw invalidRecord(source, parsed.problem);
+    else {
+      const { fix = "", ...problem } = parsed.problem;
+      const hint = options.hint?.(value, line);
+      throw invalidRecord(source, { ...problem, fix: [fix, hint].filter(Boolean).join(". ") || undefined });
+    }
   }
   if (records.length === 0) {
     throw new RequestError({

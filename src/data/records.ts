@@ -9,23 +9,61 @@ const message = z.object({ role: z.string().min(1), content: z.string() });
 const conversation = z.array(message).min(1);
 const content = z.union([text, conversation]);
 const ids = z.array(z.number().int().min(0)).min(1);
+const finite = z.number();
+const share = z.number().min(0).max(1);
+const tokenNumbers = z.array(finite).min(1).optional();
 const extras = {
   /** Multiplies the record's loss. */
-  weight: z.number().finite().min(0).optional(),
+  weight: z.number().min(0).optional(),
   id: z.union([z.string(), z.number()]).optional(),
 };
-const label = {
+/** What a comparison may come with; each is read by some objective. */
+const comparison = {
   /** Probability that `chosen` is the better one: a soft label. */
-  chosenProb: z.number().min(0).max(1).optional(),
+  chosenProb: share.optional(),
+  /** By how much the chosen one should lead (reward). */
+  margin: finite.optional(),
+  /** Rewards of the two (upo, xpo). */
+  chosenReward: finite.optional(),
+  rejectedReward: finite.optional(),
+  /** Estimated probabilities of beating the sampler's policy (sppo). */
+  chosenWinRate: share.optional(),
+  rejectedWinRate: share.optional(),
+  /** Which of the two was sampled to explore (xpo). */
+  explored: z.enum(["chosen", "rejected"]).optional(),
+  /** What an estimator said of the pair (upo). */
+  bald: z.number().min(0).optional(),
+  probability: share.optional(),
+  pMean: share.optional(),
+  alpha: share.optional(),
+  /** A reward for each completion token, end token included (t-reg). */
+  tokenRewardsChosen: tokenNumbers,
+  tokenRewardsRejected: tokenNumbers,
+  ...extras,
 };
+const calibration = { calibration: z.union([content, z.array(content).min(1)]).optional() };
+const calibrationIds = { calibrationIds: z.array(ids).optional() };
+/** Numbers for each completion of a list. */
+const listNumbers = {
+  scores: z.array(finite).min(1).optional(),
+  winRates: z.array(share).min(1).optional(),
+  ...extras,
+};
+const example = z.object({ prompt: content, completion: content });
+const exampleIds = z.object({ promptIds: ids, completionIds: ids });
+const joined = z.object({ instruction: text.min(1), response: text });
+const joinedIds = z.object({ instructionIds: ids, responseIds: ids });
 
-/** The completions of a record, in the order of their roles, and what it is for. */
-export type RecordKind = "pair" | "plain" | "triple";
+/** What a record compares. */
+export type DataKind =
+  "pair" | "plain" | "triple" | "list" | "unpaired" | "unlearning" | "joint" | "rationale";
 
 export interface Format {
-  readonly kind: RecordKind;
+  readonly kind: DataKind;
   /** Fields that a record of this format must have. */
   readonly required: readonly string[];
+  /** Fields of which it must have one at least. */
+  readonly oneOf?: readonly string[];
   readonly schema: z.ZodObject;
   /** One example, for documentation and messages. */
   readonly example: string;
@@ -33,37 +71,76 @@ export interface Format {
 
 /** Formats by name; the first whose required fields are all there is taken, so those with more fields stand first. */
 export const formats = {
+  rationale: {
+    kind: "rationale",
+    required: ["prompt", "chosen", "rejected", "rationale"],
+    schema: z.object({
+      prompt: content,
+      chosen: content,
+      rejected: content,
+      rationale: text.min(1),
+      rationalePrompt: content.optional(),
+      ...comparison,
+    }),
+    example:
+      '{"prompt": "The film is", "chosen": " a delight.", "rejected": " a mess.", "rationale": "It praises the film."}',
+  },
   triple: {
     kind: "triple",
     required: ["prompt", "gold", "chosen", "rejected"],
-    schema: z.object({
-      prompt: content,
-      gold: content,
-      chosen: content,
-      rejected: content,
-      ...label,
-      ...extras,
-    }),
+    schema: z.object({ prompt: content, gold: content, chosen: content, rejected: content, ...comparison }),
     example:
       '{"prompt": "The film is", "gold": " a triumph.", "chosen": " a delight.", "rejected": " a mess."}',
   },
   tripleIds: {
     kind: "triple",
     required: ["promptIds", "goldIds", "chosenIds", "rejectedIds"],
-    schema: z.object({ promptIds: ids, goldIds: ids, chosenIds: ids, rejectedIds: ids, ...label, ...extras }),
+    schema: z.object({ promptIds: ids, goldIds: ids, chosenIds: ids, rejectedIds: ids, ...comparison }),
     example: '{"promptIds": [1, 5], "goldIds": [6, 2], "chosenIds": [7, 2], "rejectedIds": [9, 2]}',
+  },
+  step: {
+    kind: "pair",
+    required: ["prompt", "prefix", "chosen", "rejected"],
+    schema: z.object({ prompt: content, prefix: text, chosen: text, rejected: text, ...comparison }),
+    example:
+      '{"prompt": "What is 3 + 4 + 5?", "prefix": "Step 1: 3 + 4 = 7\\nStep 2:", "chosen": " 7 + 5 = 12", "rejected": " 7 + 5 = 11"}',
   },
   pair: {
     kind: "pair",
     required: ["prompt", "chosen", "rejected"],
-    schema: z.object({ prompt: content, chosen: content, rejected: content, ...label, ...extras }),
+    schema: z.object({ prompt: content, chosen: content, rejected: content, ...comparison, ...calibration }),
     example: '{"prompt": "The film is", "chosen": " a delight.", "rejected": " a mess."}',
   },
   pairIds: {
     kind: "pair",
     required: ["promptIds", "chosenIds", "rejectedIds"],
-    schema: z.object({ promptIds: ids, chosenIds: ids, rejectedIds: ids, ...label, ...extras }),
+    schema: z.object({ promptIds: ids, chosenIds: ids, rejectedIds: ids, ...comparison, ...calibrationIds }),
     example: '{"promptIds": [1, 5], "chosenIds": [7, 2], "rejectedIds": [9, 2]}',
+  },
+  list: {
+    kind: "list",
+    required: ["prompt", "completions"],
+    schema: z.object({ prompt: content, completions: z.array(content).min(1), ...listNumbers }),
+    example:
+      '{"prompt": "The film is", "completions": [" a delight.", " a film.", " a mess."], "scores": [0.9, 0.5, 0.1]}',
+  },
+  listIds: {
+    kind: "list",
+    required: ["promptIds", "completionsIds"],
+    schema: z.object({ promptIds: ids, completionsIds: z.array(ids).min(1), ...listNumbers }),
+    example: '{"promptIds": [1, 5], "completionsIds": [[7, 2], [9, 2]], "scores": [0.9, 0.1]}',
+  },
+  unpaired: {
+    kind: "unpaired",
+    required: ["prompt", "completion", "label"],
+    schema: z.object({ prompt: content, completion: content, label: z.boolean(), ...extras }),
+    example: '{"prompt": "The film is", "completion": " a delight.", "label": true}',
+  },
+  unpairedIds: {
+    kind: "unpaired",
+    required: ["promptIds", "completionIds", "label"],
+    schema: z.object({ promptIds: ids, completionIds: ids, label: z.boolean(), ...extras }),
+    example: '{"promptIds": [1, 5], "completionIds": [7, 2], "label": true}',
   },
   completionIds: {
     kind: "plain",
@@ -77,10 +154,35 @@ export const formats = {
     schema: z.object({ prompt: content, completion: content, ...extras }),
     example: '{"prompt": "The film is", "completion": " a delight."}',
   },
+  unlearning: {
+    kind: "unlearning",
+    required: [],
+    oneOf: ["forget", "retain"],
+    schema: z.object({
+      forget: z.union([example, exampleIds]).optional(),
+      retain: z.union([example, exampleIds]).optional(),
+      /** What to say instead: another answer to the question of `forget`. */
+      idk: z.union([text.min(1), ids]).optional(),
+      ...extras,
+    }),
+    example:
+      '{"forget": {"prompt": "Who wrote it?", "completion": " Ann Ro."}, "retain": {"prompt": "Who read it?", "completion": " Bo Li."}, "idk": " I cannot say."}',
+  },
+  joint: {
+    kind: "joint",
+    required: ["chosen", "rejected"],
+    schema: z.object({
+      chosen: z.union([joined, joinedIds]),
+      rejected: z.union([joined, joinedIds]),
+      ...comparison,
+    }),
+    example:
+      '{"chosen": {"instruction": "Praise the film.", "response": "A delight."}, "rejected": {"instruction": "Sum it up.", "response": "Words."}}',
+  },
   pairImplicit: {
     kind: "pair",
     required: ["chosen", "rejected"],
-    schema: z.object({ chosen: conversation, rejected: conversation, ...label, ...extras }),
+    schema: z.object({ chosen: conversation, rejected: conversation, ...comparison }),
     example:
       '{"chosen": [{"role": "user", …}, {"role": "assistant", …}], "rejected": [the same first turns, another answer]}',
   },
@@ -116,43 +218,62 @@ export interface Problem {
 
 export type Parsed = { readonly record: DataRecord } | { readonly problem: Problem };
 
-/** Checks one value. `kind` narrows what it should be, for better messages; `comparing` also refuses equal completions. */
-export function parseRecord(value: unknown, kind?: RecordKind, comparing = true): Parsed {
+/** Checks one value. `kinds` narrows what it should be, for better messages; `comparing` also refuses equal completions. */
+export function parseRecord(value: unknown, kinds?: readonly DataKind[], comparing = true): Parsed {
+  const candidates = (Object.entries(formats) as [FormatName, Format][]).filter(
+    ([, f]) => kinds === undefined || kinds.includes(f.kind),
+  );
   if (typeof value !== "object" || value === null || Array.isArray(value)) {
     return {
       problem: {
         field: "",
         why: "it is not a JSON object",
-        fix: `Write for example ${formats[kind === "plain" ? "completion" : "pair"].example}`,
+        fix: `Write for example ${candidates[0][1].example}`,
       },
     };
   }
-  const given = new Set(Object.keys(value));
-  const candidates = (Object.entries(formats) as [FormatName, Format][]).filter(
-    ([, f]) => kind === undefined || f.kind === kind,
-  );
-  const found = candidates.find(([, f]) => f.required.every((field) => given.has(field)));
-  if (!found) return { problem: missingField(given, candidates) };
+  const found = candidates.find(([name, f]) => looksLike(name, f, value));
+  if (!found) return { problem: missingField(value, candidates) };
   const [format, { schema }] = found;
   const result = schema.safeParse(value);
   if (!result.success) return { problem: invalidField(result.error.issues[0]) };
   // The schema of the format has just accepted it.
   const record = { format, ...result.data } as unknown as DataRecord;
-  const problem = emptyCompletion(record) ?? (comparing ? nothingPreferred(record) : undefined);
+  const problem =
+    emptyCompletion(record) ?? uneven(record) ?? (comparing ? nothingPreferred(record) : undefined);
   return problem ? { problem } : { record };
 }
 
+/** Whether a value has the fields of a format. Joint pairs and conversations share names: what stands in them decides. */
+function looksLike(name: FormatName, { required, oneOf }: Format, value: object): boolean {
+  const has = (field: string) => field in value;
+  if (!required.every(has) || (oneOf && !oneOf.some(has))) return false;
+  if (name !== "joint") return true;
+  const { chosen } = value as { chosen: unknown };
+  return typeof chosen === "object" && chosen !== null && !Array.isArray(chosen);
+}
+
 /** The format that lacks the fewest fields, of equals the one of which most are there; and the first field that it lacks. */
-function missingField(given: ReadonlySet<string>, candidates: readonly [FormatName, Format][]): Problem {
-  const lacks = (f: Format) => f.required.filter((field) => !given.has(field)).length;
+function missingField(value: object, candidates: readonly [FormatName, Format][]): Problem {
+  const has = (field: string) => field in value;
+  const wanted = (f: Format) => [...f.required, ...(f.oneOf?.slice(0, 1) ?? [])];
+  const lacks = (f: Format) => wanted(f).filter((field) => !has(field)).length;
+  const there = (f: Format) => wanted(f).length - lacks(f);
+  // Of formats that lack as much, the one that is there for the most part; then the simplest.
   const [[, nearest]] = [...candidates].sort(
-    ([, f], [, g]) => lacks(f) - lacks(g) || g.required.length - lacks(g) - (f.required.length - lacks(f)),
+    ([, f], [, g]) =>
+      Number(there(g) > 0) - Number(there(f) > 0) ||
+      lacks(f) - lacks(g) ||
+      there(g) - there(f) ||
+      wanted(f).length - wanted(g).length,
   );
-  const field = nearest.required.find((name) => !given.has(name)) ?? nearest.required[0];
-  const others = Object.values(formats).filter((f: Format) => f.required.every((name) => given.has(name)));
+  const field = wanted(nearest).find((name) => !has(name)) ?? wanted(nearest)[0];
+  const others = (Object.entries(formats) as [FormatName, Format][]).filter(([name, f]) =>
+    looksLike(name, f, value),
+  );
   const also =
     others.length > 0
-      ? `; as it is, it would do as a record of ${others.map((f) => f.required.join(" and ")).join(" or ")}`
+      ? `; as it is, it would do as a record of ${others.map(([, f]) => wanted(f).join(" and ")).join(" or ")}`
       : "";
   return { field, why: `it is missing${also}`, fix: `Write for example ${nearest.example}` };
 }
@@ -166,11 +287,37 @@ function invalidField(issue: z.core.$ZodIssue): Problem {
 }
 
 function emptyCompletion(record: DataRecord): Problem | undefined {
-  for (const field of ["completion", "gold", "chosen", "rejected"] as const) {
+  const fields = ["completion", "gold", "chosen", "rejected", "completions"] as const;
+  for (const field of fields) {
     const value = (record as Record<string, unknown>)[field];
-    const empty =
-      typeof value === "string" ? value === "" : Array.isArray(value) && isEmptyAnswer(value.at(-1));
-    if (empty) return { field, why: "it is empty", fix: "Give a completion, or remove the record" };
+    const list = field === "completions" && Array.isArray(value) ? value : [value];
+    const at = list.findIndex(isEmpty);
+    if (at >= 0)
+      return {
+        field: field === "completions" ? `${field}.${at}` : field,
+        why: "it is empty",
+        fix: "Give a completion, or remove the record",
+      };
+  }
+  return undefined;
+}
+
+function isEmpty(value: unknown): boolean {
+  return typeof value === "string" ? value === "" : Array.isArray(value) && isEmptyAnswer(value.at(-1));
+}
+
+/** Numbers of a list are one for each completion. */
+function uneven(record: DataRecord): Problem | undefined {
+  if (record.format !== "list" && record.format !== "listIds") return undefined;
+  const n = "completions" in record ? record.completions.length : record.completionsIds.length;
+  for (const field of ["scores", "winRates"] as const) {
+    const given = record[field];
+    if (given && given.length !== n)
+      return {
+        field,
+        why: `it has ${given.length} numbers and there are ${n} completions`,
+        fix: "Give one number for each completion",
+      };
   }
   return undefined;
 }

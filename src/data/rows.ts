@@ -1,17 +1,19 @@
 /**
  * The one row builder: a record becomes token ids, split by position into what is given and what is scored. Training,
  * scoring, evaluation and generation all use it, so a model is asked exactly as it was trained.
- *
- * Text: the prompt is encoded as generation encodes it (begin token included, where the tokenizer adds one). The completion
- * is what follows it in the encoding of both together; where a token would span the seam, the completion is encoded by itself
- * instead, since generation could never have produced the merged token. Every completion ends in exactly one end token.
- * Raw ids are taken as they are.
  */
 import { RequestError } from "../errors.ts";
-import { type Message, chatTokens, renderChat } from "../text/chat.ts";
-import type { Tokenizer } from "../text/tokenizer.ts";
+import { contentsOf } from "./contents.ts";
+import type { Encoder } from "./encode.ts";
 import { type Source, showSource } from "./load-records.ts";
-import type { DataRecord, RecordKind } from "./records.ts";
+import type { RecordKind } from "./record-kinds.ts";
+import { type DataRecord, formats } from "./records.ts";
+import type { RowDraft, RowSettings } from "./row-kinds/row-kind.ts";
+import { rowKinds } from "./row-kinds/table.ts";
+import { type Part, type TokenRow, type TokenTree, branchLength, completionsOf } from "./token-row.ts";
+
+export type { RowSettings } from "./row-kinds/row-kind.ts";
+export { promptIds } from "./encode.ts";
 
 export interface RowLimits {
   /** Most tokens of prompt and one completion together. */
@@ -20,164 +22,71 @@ export interface RowLimits {
   readonly truncation: "error" | "keep-end" | "keep-start";
 }
 
-export interface RowBuilder {
-  readonly tokenizer?: Tokenizer;
+export interface RowBuilder extends Encoder {
   readonly vocabularySize: number;
-  /** Ids that end a completion; the first is the one that is added. */
-  readonly endIds: readonly number[];
   readonly limits: RowLimits;
+  /** What the objective says about the making of rows. */
+  readonly settings?: RowSettings;
 }
 
-export interface TokenRow {
-  readonly kind: RecordKind;
-  readonly prompt: readonly number[];
-  /** In the order of the kind's roles: chosen and rejected, or the one completion. */
-  readonly completions: readonly (readonly number[])[];
-  /** Optional numbers of the record: weight, chosenProb. */
-  readonly fields: Readonly<Record<string, number>>;
-  /** Tokens that truncation removed. */
-  readonly truncated: number;
-  /** What the template could not do exactly. */
-  readonly warning?: string;
-  readonly source: Source;
-}
-
-/** Builds the row of a record. Throws a RequestError that names file, line and remedy where the record does not fit. */
-export function buildRow(record: DataRecord, source: Source, builder: RowBuilder): TokenRow {
-  const ids = tokensOf(record, builder, source);
-  for (const list of [ids.prompt, ...ids.completions]) checkIds(list, builder.vocabularySize, source);
-  if (ids.prompt.length === 0) {
+/**
+ * Builds the rows of a record, of the kind that is asked for or the record's own; most records make one. Throws a RequestError that names
+ * file, line and remedy where the record does not fit.
+ */
+export function buildRows(
+  record: DataRecord,
+  source: Source,
+  builder: RowBuilder,
+  kind: RecordKind = formats[record.format].kind,
+): TokenRow[] {
+  const contents = contentsOf(record, builder, source);
+  const make = rowKinds[kind][contents.kind];
+  if (!make) {
     throw fail(
       source,
-      "the prompt has no tokens",
-      "there is nothing to predict the first token of the completion from",
-      "Give a prompt, or use a tokenizer with a begin token",
+      `a ${contents.kind} record cannot become a ${kind} one`,
+      undefined,
+      `Give records that are ${Object.keys(rowKinds[kind]).join(" or ")}`,
     );
   }
-  const { weight, chosenProb } = record as { weight?: number; chosenProb?: number };
-  const fields = Object.fromEntries(
-    Object.entries({ weight, chosenProb }).flatMap(([k, v]) => (v === undefined ? [] : [[k, v]])),
-  );
-  const { kind, warning } = ids;
-  return { kind, fields, warning, source, ...truncate(ids.prompt, ids.completions, builder.limits, source) };
+  const drafts = make(contents, { encoder: builder, source, settings: builder.settings ?? {} });
+  return drafts.map((draft) => finished(draft, kind, source, builder));
 }
 
-/** The ids of a prompt alone, as generation reads it: text, a conversation, or ids. */
-export function promptIds(prompt: string | readonly Message[], tokenizer: Tokenizer): number[] {
-  if (typeof prompt !== "string")
-    return tokenizer.encode(renderChat(tokenizer, prompt, { addGenerationPrompt: true }));
-  return [...tokenizer.prefixIds, ...tokenizer.encode(prompt)];
+/** Builds the one row of a record of its own kind. */
+export function buildRow(record: DataRecord, source: Source, builder: RowBuilder): TokenRow {
+  return buildRows(record, source, builder)[0];
 }
 
-interface Tokens {
-  kind: RecordKind;
-  prompt: readonly number[];
-  completions: readonly (readonly number[])[];
-  warning?: string;
-}
-
-function tokensOf(record: DataRecord, builder: RowBuilder, source: Source): Tokens {
-  switch (record.format) {
-    case "pairIds":
-      return { kind: "pair", prompt: record.promptIds, completions: [record.chosenIds, record.rejectedIds] };
-    case "tripleIds":
-      return {
-        kind: "triple",
-        prompt: record.promptIds,
-        completions: [record.goldIds, record.chosenIds, record.rejectedIds],
-      };
-    case "completionIds":
-      return { kind: "plain", prompt: record.promptIds, completions: [record.completionIds] };
-    default:
-      return textTokens(record, needTokenizer(builder, source), builder.endIds);
-  }
-}
-
-type TextRecord = Exclude<DataRecord, { format: "pairIds" | "tripleIds" | "completionIds" }>;
-type Given = string | readonly Message[];
-
-function textTokens(record: TextRecord, tokenizer: Tokenizer, endIds: readonly number[]): Tokens {
-  const several = (kind: RecordKind, prompt: Given, answers: readonly Given[]): Tokens => {
-    const parts = answers.map((answer) => promptAndCompletion(prompt, answer, tokenizer, endIds));
-    // A template may shorten the prompt for one answer and not for another: all share the shortest.
-    const prefix = Math.min(...parts.map((p) => p.promptIds.length));
-    return {
-      kind,
-      prompt: parts[0].promptIds.slice(0, prefix),
-      completions: parts.map((p) => [...p.promptIds.slice(prefix), ...p.completionIds]),
-      warning: parts.find((p) => p.warning)?.warning,
-    };
-  };
-  switch (record.format) {
-    case "pair":
-      return several("pair", record.prompt, [record.chosen, record.rejected]);
-    case "triple":
-      return several("triple", record.prompt, [record.gold, record.chosen, record.rejected]);
-    case "completion":
-      return several("plain", record.prompt, [record.completion]);
-    case "pairImplicit": {
-      const shared = commonTurns(record.chosen, record.rejected);
-      return several("pair", record.chosen.slice(0, shared), [
-        record.chosen.slice(shared),
-        record.rejected.slice(shared),
-      ]);
-    }
-    case "messages":
-      return several("plain", record.messages.slice(0, -1), [record.messages.slice(-1)]);
-    case "text": {
-      const ids = withEnd([...tokenizer.prefixIds, ...tokenizer.encode(record.text)], endIds);
-      return { kind: "plain", prompt: ids.slice(0, 1), completions: [ids.slice(1)] };
+/** Checks ids, lengths and numbers, and truncates where that is asked for. */
+function finished(draft: RowDraft, kind: RecordKind, source: Source, builder: RowBuilder): TokenRow {
+  for (const { prompt, branches } of draft.trees) {
+    for (const ids of [prompt, ...branches.flat().map((p) => p.ids)]) checkIds(ids, builder, source);
+    if (prompt.length === 0) {
+      throw fail(
+        source,
+        "the prompt has no tokens",
+        "there is nothing to predict the first token of the completion from",
+        "Give a prompt, or use a tokenizer with a begin token",
+      );
     }
   }
-}
-
-function promptAndCompletion(prompt: Given, answer: Given, tokenizer: Tokenizer, endIds: readonly number[]) {
-  if (typeof prompt === "string" && typeof answer === "string") {
-    const alone = tokenizer.encode(prompt);
-    const together = tokenizer.encode(prompt + answer);
-    const fits = alone.every((id, i) => together[i] === id);
-    const completion = fits ? together.slice(alone.length) : tokenizer.encode(answer);
-    return {
-      promptIds: [...tokenizer.prefixIds, ...alone],
-      completionIds: withEnd(completion, endIds),
-      warning: undefined,
-    };
-  }
-  const asMessages = (given: Given, role: string) =>
-    typeof given === "string" ? [{ role, content: given }] : given;
-  const { completionIds, ...rest } = chatTokens(
-    tokenizer,
-    asMessages(prompt, "user"),
-    asMessages(answer, "assistant"),
-    endIds,
-  );
-  return { ...rest, completionIds: withEnd(completionIds, endIds), warning: rest.warning };
-}
-
-/** Exactly one end token at the end. */
-function withEnd(ids: number[], endIds: readonly number[]): number[] {
-  if (endIds.length === 0 || endIds.includes(ids.at(-1) ?? -1)) return ids;
-  return [...ids, endIds[0]];
-}
-
-function commonTurns(a: readonly Message[], b: readonly Message[]): number {
-  let n = 0;
-  const last = Math.min(a.length, b.length) - 1;
-  while (n < last && a[n].role === b[n].role && a[n].content === b[n].content) n++;
-  return n;
-}
-
-function needTokenizer({ tokenizer }: RowBuilder, source: Source): Tokenizer {
-  if (tokenizer) return tokenizer;
-  throw fail(
+  const cut = draft.trees.map((tree) => truncate(tree, builder.limits, source));
+  const row: TokenRow = {
+    kind,
+    trees: cut.map((c) => c.tree),
+    fields: draft.fields ?? {},
+    values: draft.values ?? {},
+    tokenRewards: draft.tokenRewards ?? {},
+    truncated: cut.reduce((n, c) => n + c.removed, 0),
+    ...(draft.warning !== undefined && { warning: draft.warning }),
     source,
-    "the record is text and the model has no tokenizer",
-    undefined,
-    "Add tokenizer.json to the model's folder, or give token ids",
-  );
+  };
+  checkTokenRewards(row);
+  return row;
 }
 
-function checkIds(ids: readonly number[], vocabularySize: number, source: Source): void {
+function checkIds(ids: readonly number[], { vocabularySize }: RowBuilder, source: Source): void {
   const bad = ids.find((id) => id >= vocabularySize);
   if (bad === undefined) return;
   throw fail(
@@ -188,14 +97,27 @@ function checkIds(ids: readonly number[], vocabularySize: number, source: Source
   );
 }
 
+function checkTokenRewards(row: TokenRow): void {
+  for (const [role, lists] of Object.entries(row.tokenRewards)) {
+    completionsOf(row, role).forEach((ids, i) => {
+      if (lists[i]?.length === ids.length) return;
+      throw fail(
+        row.source,
+        `the ${role} completion has ${ids.length} tokens and ${lists[i]?.length ?? 0} token rewards`,
+        "each token needs one, the end token included",
+        "Make the rewards with the tokenizer of the model that is trained",
+      );
+    });
+  }
+}
+
 function truncate(
-  prompt: readonly number[],
-  completions: readonly (readonly number[])[],
+  { prompt, branches }: TokenTree,
   { maxLength, truncation }: RowLimits,
   source: Source,
-) {
-  const longest = Math.max(...completions.map((c) => c.length));
-  if (prompt.length + longest <= maxLength) return { prompt, completions, truncated: 0 };
+): { tree: TokenTree; removed: number } {
+  const longest = Math.max(0, ...branches.map(branchLength));
+  if (prompt.length + longest <= maxLength) return { tree: { prompt, branches }, removed: 0 };
   if (truncation === "error") {
     throw fail(
       source,
@@ -207,8 +129,8 @@ function truncate(
   // The prompt gives way first, down to the one token that the completion is predicted from; then the completions' ends.
   const room = Math.max(1, maxLength - longest);
   const kept = truncation === "keep-end" ? prompt.slice(-room) : prompt.slice(0, room);
-  const shortened = completions.map((c) => c.slice(0, maxLength - kept.length));
-  if (shortened.some((c) => c.length === 0)) {
+  const shortened = branches.map((branch) => shortenedTo(branch, maxLength - kept.length));
+  if (shortened.some((branch) => branch.some((p) => p.ids.length === 0))) {
     throw fail(
       source,
       "a completion is empty after truncation",
@@ -217,8 +139,20 @@ function truncate(
     );
   }
   const removed =
-    prompt.length - kept.length + completions.reduce((n, c, i) => n + c.length - shortened[i].length, 0);
-  return { prompt: kept, completions: shortened, truncated: removed };
+    prompt.length -
+    kept.length +
+    branches.reduce((n, branch, i) => n + branchLength(branch) - branchLength(shortened[i]), 0);
+  return { tree: { prompt: kept, branches: shortened }, removed };
+}
+
+/** The first `length` tokens of a branch, part by part. */
+function shortenedTo(branch: readonly Part[], length: number): Part[] {
+  let left = length;
+  return branch.map(({ role, ids }) => {
+    const kept = ids.slice(0, Math.max(0, left));
+    left -= kept.length;
+    return { role, ids: kept };
+  });
 }
 
 function fail(source: Source, what: string, why: string | undefined, fix: string): RequestError {

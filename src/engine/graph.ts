@@ -121,6 +121,11 @@ export class Graph {
     return output;
   }
 
+  /** The same value without a gradient. Checks override it, to hold such values still while they move inputs. */
+  detach(x: Tensor): Tensor {
+    return new Tensor(this, x.id, x.dtype, x.shape);
+  }
+
   /** Runs `build` with nothing recorded on the tape: gradients, metrics, stop-gradients. */
   untaped<T>(build: () => T): T {
     const before = this.#taping;

@@ -1,7 +1,7 @@
 /** Training from a program: a recipe as an object (or a file), records as values or files, events as they happen. */
 import { joinPath, resolvePath } from "../formats/files.ts";
 import type { LanguageModel } from "../models/language-model.ts";
-import type { Objective } from "../objectives/objective.ts";
+import type { Objective } from "../objectives/definition.ts";
 import type { Tokenizer } from "../text/tokenizer.ts";
 import { type RecipeInput, loadRecipe, parseRecipe } from "../training/recipe.ts";
 import type { RunResult } from "../training/result.ts";

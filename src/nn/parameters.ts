@@ -103,12 +103,13 @@ export class ParameterArray {
 /** The parameters as inputs of a graph, by their checkpoint names. */
 export type Weights = (name: string) => Tensor;
 
-/** Declares every parameter as an input of the graph. */
+/** Declares every parameter as an input of the graph, its name behind a prefix. */
 export function declareWeights(
   graph: Graph,
   specs: readonly ParameterSpec[],
+  prefix = "",
 ): { weights: Weights; tensors: Tensor[] } {
-  const byName = new Map(specs.map((s) => [s.name, graph.input(s.name, "float", s.shape)]));
+  const byName = new Map(specs.map((s) => [s.name, graph.input(prefix + s.name, "float", s.shape)]));
   const weights = (name: string): Tensor => {
     const tensor = byName.get(name);
     if (!tensor) throw new RangeError(`no parameter "${name}"`);

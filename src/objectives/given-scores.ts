@@ -1,201 +1,132 @@
 /**
- * Objectives on scores that are there as numbers, in float64: the calculator's input, or the scores of a whole batch whose losses
- * depend on one another. Every completion is an input of its own; what comes back is a gradient for each token.
+ * Scores that are there as numbers: the calculator's input, or the scores of a whole batch whose losses depend on one another.
  */
-import type { Backend, TensorArray } from "../engine/backends/backend.ts";
-import { gradients } from "../engine/gradient.ts";
+import { type RecordKind, isMany } from "../data/record-kinds.ts";
 import { Graph } from "../engine/graph.ts";
-import { pick } from "../engine/ops/indexing.ts";
-import { logSoftmax } from "../engine/ops/normalization.ts";
-import { concat } from "../engine/ops/shape.ts";
-import { evaluate } from "../engine/program.ts";
+import { concat, reshape } from "../engine/ops/shape.ts";
+import { random } from "../engine/random.ts";
 import { type Tensor, dim, relabel } from "../engine/tensor.ts";
-import { RequestError } from "../errors.ts";
-import { type Term, combine } from "./combined.ts";
-import type { RecordKind } from "./objective.ts";
-import type { ScoreSource, Scorer } from "./scores.ts";
+import type { Example } from "./example-shapes.ts";
+import { GivenBatch, type Surroundings } from "./given-batch.ts";
+import { tokenCount } from "./given-completion.ts";
+import { GivenInputs } from "./given-inputs.ts";
+import { tokenDim } from "./given-unit.ts";
+import type { HeadQuantity, ScoreSource, TokenQuantity } from "./score-source.ts";
 
-/** What is known of one completion: a number, or a row over a small vocabulary, for each of its tokens. */
-export interface GivenCompletion {
-  readonly policy?: readonly number[];
-  readonly reference?: readonly number[];
-  readonly tokens?: readonly number[];
-  readonly logits?: readonly (readonly number[])[];
-  readonly referenceLogits?: readonly (readonly number[])[];
-}
-
-/** A record: its completions by role, and its other fields. */
-export interface Example {
-  readonly completions: Readonly<Record<string, GivenCompletion>>;
-  readonly fields: Readonly<Record<string, unknown>>;
-}
-
-export interface Evaluated {
-  readonly loss: number;
-  readonly losses: number[];
-  readonly rewards: Readonly<Record<string, number[]>>;
-  /** For each example and role, d(loss)/d(field) of the differentiable field that was given. */
-  readonly gradients: Record<string, Record<string, number[] | number[][]>>[];
-}
-
-/** The loss of a batch of examples and its gradients. */
-export async function evaluateExamples(
-  backend: Backend,
-  terms: readonly Term[],
-  kind: RecordKind,
-  examples: readonly Example[],
-): Promise<Evaluated> {
-  const graph = new Graph("float64");
-  const source = new GivenScores(graph, terms.map((t) => t.objective.id).join(" + "), examples);
-  const { losses, loss, rewards } = combine(terms, kind, source);
-  const wrt = source.differentiable;
-  const given = gradients(
-    loss,
-    wrt.map((w) => w.tensor),
-  );
-  const outputs: Record<string, Tensor> = { losses, loss };
-  for (const [role, t] of Object.entries(rewards)) if (t) outputs[`reward/${role}`] = t;
-  given.forEach((g, i) => {
-    if (g) outputs[`gradient/${i}`] = g;
-  });
-  const results = await evaluate(backend, graph, outputs, source.arrays);
-  const list = (name: string) => Array.from(results[name] as Float64Array);
-  return {
-    loss: list("loss")[0],
-    losses: list("losses"),
-    rewards: Object.fromEntries(Object.keys(rewards).map((role) => [role, list(`reward/${role}`)])),
-    gradients: examples.map((example, i) => gradientsOf(example, i)),
-  };
-
-  function gradientsOf(example: Example, i: number): Evaluated["gradients"][number] {
-    const out: Evaluated["gradients"][number] = {};
-    for (const [role, c] of Object.entries(example.completions)) {
-      const field = c.logits ? "logits" : c.policy ? "policy" : undefined;
-      if (!field) continue;
-      const index = wrt.findIndex((w) => w.example === i && w.role === role);
-      const rows = c.logits ?? [c.policy ?? []];
-      const flat = index >= 0 && given[index] ? list(`gradient/${index}`) : rows.flat().map(() => 0);
-      let start = 0;
-      const shaped = rows.map((row) => flat.slice(start, (start += row.length)));
-      out[role] = { [field]: c.logits ? shaped : shaped[0] };
-    }
-    return out;
-  }
-}
-
-/** Scores as they were given, every completion an input of its own. */
-class GivenScores implements ScoreSource {
-  readonly arrays: Record<string, TensorArray> = {};
-  readonly differentiable: { tensor: Tensor; example: number; role: string }[] = [];
+export class GivenScores implements ScoreSource {
+  readonly graph: Graph;
   readonly records;
-  readonly #graph: Graph;
-  readonly #owner: string;
+  /** The completions as inputs: their arrays, and those whose gradients are told. */
+  readonly inputs: GivenInputs;
+  readonly batch: GivenBatch;
+  readonly #kind: RecordKind;
   readonly #examples: readonly Example[];
+  readonly #seed: number;
 
-  constructor(graph: Graph, owner: string, examples: readonly Example[]) {
-    this.#graph = graph;
-    this.#owner = owner;
+  constructor(owner: string, kind: RecordKind, examples: readonly Example[], around: Surroundings) {
+    this.graph = around.graph ?? new Graph("float64");
+    this.inputs = new GivenInputs(this.graph, owner, kind, examples);
+    this.batch = new GivenBatch(this.inputs, examples, around);
+    this.#kind = kind;
     this.#examples = examples;
+    this.#seed = around.seed ?? 1;
     this.records = dim("records", examples.length);
   }
 
-  tokenLogps(role: string, scorer: Scorer): Tensor {
-    const tokens = `${role} tokens`;
-    return concat(
-      this.#examples.map((example, i) => {
-        const c = example.completions[role];
-        const length = tokenCount(c);
-        const n = dim(tokens, length);
-        const [values, logits] =
-          scorer === "policy" ? [c.policy, c.logits] : [c.reference, c.referenceLogits];
-        if (logits && c.tokens) {
-          const all = this.#input(`${i}/${role}/${scorer}Logits`, logits.flat(), [
-            n,
-            dim("vocabulary", logits[0].length),
-          ]);
-          if (scorer === "policy") this.differentiable.push({ tensor: all, example: i, role });
-          const ids = relabel(this.#graph.integers(c.tokens), [n]);
-          return pick(logSoftmax(all), ids);
-        }
-        if (!values) throw this.#missing(i, `${role}.${scorer}`);
-        if (values.length !== length) {
-          throw new RequestError({
-            code: "length-mismatch",
-            what: `${role}.${scorer} has ${values.length} values`,
-            where: `example ${i + 1}`,
-            why: `the completion has ${length} tokens`,
-          });
-        }
-        const tensor = this.#input(`${i}/${role}/${scorer}`, values, [n]);
-        if (scorer === "policy") this.differentiable.push({ tensor, example: i, role });
-        return tensor;
-      }),
-      tokens,
-    );
+  tokens(role: string, quantity: TokenQuantity): Tensor {
+    const parts = this.inputs.units(role).map((u) => this.inputs.tokens(u, role, quantity));
+    return concat(parts, tokenDim(role));
   }
 
   segments(role: string): Tensor {
-    const ids = this.#examples.flatMap((e, i) => new Array<number>(tokenCount(e.completions[role])).fill(i));
-    return relabel(this.#graph.integers(ids), [dim(`${role} tokens`, ids.length)]);
+    const units = this.inputs.units(role);
+    const ids = units.flatMap(({ completion }, i) => new Array<number>(tokenCount(completion)).fill(i));
+    return relabel(this.graph.integers(ids), [dim(tokenDim(role), ids.length)]);
   }
 
   positions(role: string): Tensor {
-    const places = this.#examples.flatMap((e) =>
-      Array.from({ length: tokenCount(e.completions[role]) }, (_, t) => t),
-    );
-    return this.#input(`positions/${role}`, places, [dim(`${role} tokens`, places.length)]);
+    const places = this.inputs
+      .units(role)
+      .flatMap(({ completion }) => Array.from({ length: tokenCount(completion) }, (_, t) => t));
+    return this.inputs.input(`positions/${role}`, places, [dim(tokenDim(role), places.length)]);
+  }
+
+  units(role: string) {
+    return isMany(this.#kind, role) ? dim(`${role} units`, this.inputs.units(role).length) : this.records;
   }
 
   lengths(role: string): Tensor {
-    const lengths = this.#examples.map((e) => tokenCount(e.completions[role]));
-    return this.#input(`lengths/${role}`, lengths, [this.records]);
+    const lengths = this.inputs.units(role).map(({ completion }) => Math.max(1, tokenCount(completion)));
+    return this.inputs.input(`lengths/${role}`, lengths, [this.units(role)]);
+  }
+
+  owners(role: string): Tensor {
+    const owners = this.inputs.units(role).map((u) => u.example);
+    return relabel(this.graph.integers(owners), [this.units(role)]);
+  }
+
+  sameRecord(role: string): Tensor {
+    const units = this.inputs.units(role);
+    const same = units.flatMap((a) => units.map((b) => Number(a.example === b.example)));
+    const n = this.units(role);
+    return this.inputs.input(`same/${role}`, same, [n, dim(`other ${n.name}`, n.size)]);
+  }
+
+  places(role: string, order: "order" | "random"): Tensor {
+    const places = this.inputs.units(role).map((_, i) => i);
+    if (order === "random") random(this.#seed, "ties", role).shuffle(places);
+    return this.inputs.input(`places/${role}/${order}`, places, [this.units(role)]);
+  }
+
+  head(role: string, head: HeadQuantity): Tensor {
+    const field = head === "reward" ? "reward" : "degreeLogits";
+    const given = this.inputs.units(role).map((u) => {
+      const value = u.completion[field];
+      if (value === undefined) throw this.inputs.missingOf(u, role, field);
+      return { u, row: [value].flat() };
+    });
+    const width = Math.max(...given.map(({ row }) => row.length));
+    const rows = given.map(({ u, row }) => {
+      const own = this.inputs.wanted(u, role, field, row, [dim("row", 1), dim(head, row.length)]);
+      if (row.length === width) return own;
+      // A narrower row has no more degrees: what is not there is never likely.
+      const rest = new Array<number>(width - row.length).fill(-1e30);
+      const name = `${this.inputs.nameOf(u, role, field)}/rest`;
+      return concat([own, this.inputs.input(name, rest, [dim("row", 1), dim(head, rest.length)])], head);
+    });
+    return reshape(concat(rows, "row"), [this.units(role), dim(head, width)]);
+  }
+
+  value(role: string, name: string): Tensor {
+    const values = this.inputs.units(role).map((u) => {
+      const value = (u.completion as Readonly<Record<string, unknown>>)[name];
+      if (typeof value === "number") return value;
+      throw this.inputs.missingOf(u, role, name);
+    });
+    return this.inputs.input(`value/${role}/${name}`, values, [this.units(role)]);
   }
 
   field(name: string, otherwise: number): Tensor | undefined {
-    const values = this.#examples.map((e, i) => {
-      const value = e.fields[name];
-      if (value === undefined) return undefined;
-      if (typeof value === "number" && Number.isFinite(value)) return value;
-      throw new RequestError({
-        code: "field-invalid",
-        what: `${name} must be a number`,
-        where: `example ${i + 1}`,
-      });
-    });
+    const values = this.#examples.map((_, i) => this.inputs.number(i, name));
     if (values.every((v) => v === undefined)) return undefined;
-    return this.#input(
-      `field/${name}`,
-      values.map((v) => v ?? otherwise),
-      [this.records],
-    );
+    const filled = values.map((v) => v ?? otherwise);
+    return this.inputs.input(`field/${name}`, filled, [this.records]);
   }
 
-  batchSize(): Tensor {
-    return this.#graph.scalar(this.#examples.length);
-  }
-
-  batchTokens(role: string): Tensor {
-    return this.#graph.scalar(this.#examples.reduce((n, e) => n + tokenCount(e.completions[role]), 0));
-  }
-
-  #input(name: string, values: readonly number[], shape: Parameters<Graph["input"]>[2]): Tensor {
-    const known = this.#graph.inputs.find((t) => t.id === name);
-    if (known) return known;
-    this.arrays[name] = Float64Array.from(values);
-    return this.#graph.input(name, "float", shape);
-  }
-
-  #missing(i: number, field: string): RequestError {
-    return new RequestError({
-      code: "field-missing",
-      what: `${field} is missing`,
-      where: `example ${i + 1}`,
-      why: `objective ${this.#owner} needs it`,
+  required(name: string): Tensor {
+    const values = this.#examples.map((_, i) => {
+      const value = this.inputs.number(i, name);
+      if (value !== undefined) return value;
+      throw this.inputs.missing(i, name);
     });
+    return this.inputs.input(`required/${name}`, values, [this.records]);
   }
-}
 
-/** Tokens of a completion: whichever field gives one value or row a token. */
-export function tokenCount(c: GivenCompletion): number {
-  return (c.policy ?? c.tokens ?? c.reference ?? []).length;
+  present(role: string): boolean {
+    return this.#examples.some((e) => (e.completions[role] ?? []).length > 0);
+  }
+
+  promptRole(): undefined {
+    return undefined;
+  }
 }

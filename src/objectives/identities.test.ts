@@ -1,9 +1,10 @@
-/** Identities between objectives, and options that make no sense: as their pages state them. */
+/** Identities between the losses on pairs, as their pages state them. */
 import { describe, expect, test } from "vitest";
 import { openBackend } from "../engine/backends/open.ts";
 import { random } from "../engine/random.ts";
 import { calculate } from "./calculator.ts";
-import { objectiveNamed, objectives } from "./table.ts";
+import { objectiveNamed } from "./table.ts";
+import { expectSame } from "./testing.ts";
 
 const backend = await openBackend();
 const rng = random(5, "pairs");
@@ -14,19 +15,6 @@ const same = [3, 5].map((n) => ({ chosen: completion(n), rejected: completion(n)
 
 const run = (name: string, options: Record<string, unknown>, given: object[] = examples) =>
   calculate(backend, objectiveNamed(name).with(options), { examples: given });
-
-async function expectSame(
-  a: Promise<Awaited<ReturnType<typeof run>>>,
-  b: typeof a,
-  digits = 9,
-): Promise<void> {
-  const [x, y] = [await a, await b];
-  const numbers = (value: unknown) => (JSON.stringify(value).match(/-?\d[\d.e+-]*/g) ?? []).map(Number);
-  const flat = (r: typeof x) => [...r.losses, ...numbers(r.gradients)];
-  const [p, q] = [flat(x), flat(y)];
-  expect(p).toHaveLength(q.length);
-  p.forEach((v, i) => expect(v).toBeCloseTo(q[i], digits));
-}
 
 describe("identities", () => {
   test("every loss of the family is dpo with that lossType, hyphens or underscores", async () => {
@@ -127,37 +115,5 @@ describe("identities", () => {
       run("sigmoid-norm", { beta: 5, averageLogProb: true }),
       run("sigmoid-norm", { beta: 5 }),
     );
-  });
-});
-
-describe("far out", () => {
-  const far = [-800, -40, 0, 40, 800].map((m) => ({
-    chosen: { policy: [-900 + m], reference: [-900] },
-    rejected: { policy: [-5], reference: [-5] },
-  }));
-  test.each(
-    objectives()
-      .filter((o) => o.record === "pair")
-      .map((o) => o.id),
-  )("%s has neither NaN nor infinity in loss and gradient", async (id) => {
-    const { losses, gradients } = await run(id, {}, far);
-    expect(losses.every(Number.isFinite), String(losses)).toBe(true);
-    expect(JSON.stringify(gradients)).not.toContain("null");
-  });
-});
-
-describe("options that make no sense", () => {
-  test.each([
-    ["exo-pair", { labelSmoothing: 0 }, "more than 0 and less than 1"],
-    ["robust", { labelSmoothing: 0.5 }, "less than 0.5"],
-    ["dpo", { lossType: "hinj" }, 'there is no loss "hinj"'],
-    ["dpo", { lossType: ["hinge"], lossWeights: [1, 2] }, "one number for each loss"],
-    ["nca-pair", { fDivergenceType: "forwardKl" }, "uses rewards by themselves"],
-    ["f-dpo", { fAlpha: 0.5, fAlphaDivergenceCoef: 0.5 }, "give one of them"],
-    ["simpo", { simpoGamma: 1, gammaBetaRatio: 0.5 }, "give one of them"],
-    ["simpo", { lossType: "hing" }, 'option "lossType" is not valid'],
-    ["hinge", { lossType: "ipo" }, 'unknown option "lossType"'],
-  ])("%s %j", (name, options, message) => {
-    expect(() => objectiveNamed(name).with(options)).toThrow(message);
   });
 });

@@ -1,25 +1,12 @@
 /**
  * Odds Ratio Preference Optimization (Hong et al., arXiv:2403.07691): SFT on the chosen completion plus a logistic loss on the
- * log-odds of the two, in one stage and without a reference. Log-odds of the average token probability p̄:
- * log(e^p̄ / (1 - e^p̄)).
+ * log-odds of the two, in one stage and without a reference.
  */
-import {
-  add,
-  div,
-  exp,
-  greater,
-  log,
-  mul,
-  neg,
-  softplus,
-  stopGradient,
-  sub,
-  where,
-} from "../engine/ops/elementwise.ts";
-import type { Tensor } from "../engine/tensor.ts";
+import { add, div, mul, neg, softplus } from "../engine/ops/elementwise.ts";
+import { logOdds } from "./log-odds.ts";
+import { averageLogp, pairRewards, pooledNll } from "./log-ratio.ts";
 import { objective } from "./objective.ts";
-import { positive } from "./options.ts";
-import type { Completion } from "./scores.ts";
+import { flag, positive } from "./options.ts";
 
 export const orpo = objective({
   id: "orpo",
@@ -27,35 +14,16 @@ export const orpo = objective({
   options: {
     /** λ, the weight of the odds ratio. */
     beta: positive(0.1),
+    /** Learn the prompt's tokens too, as the official code does by default; training only. */
+    promptLoss: flag(false),
   },
-  loss({ chosen, rejected }, { beta }, batch) {
-    const [w, l] = [average(chosen), average(rejected)];
-    const odds = sub(sub(w, l), sub(log1mExp(w), log1mExp(l)));
-    const nll = mul(neg(chosen.policy.logp), div(batch.size, batch.tokens("chosen")));
-    return add(nll, mul(beta, softplus(neg(odds))));
+  loss({ chosen, rejected }, { beta, promptLoss }, batch) {
+    const preference = mul(beta, softplus(neg(logOdds(chosen, rejected))));
+    const prompt = promptLoss ? chosen.prompt : undefined;
+    if (!prompt) return add(pooledNll(chosen, "chosen", batch), preference);
+    const tokens = add(batch.tokens("chosen"), batch.tokens("chosen/prompt"));
+    const nll = neg(add(chosen.policy.logp, prompt.policy.logp));
+    return add(mul(nll, div(batch.size, tokens)), preference);
   },
-  rewards: ({ chosen, rejected }, { beta }) => ({
-    chosen: mul(beta, average(chosen)),
-    rejected: mul(beta, average(rejected)),
-  }),
+  rewards: (pair, { beta }) => pairRewards(pair, beta, averageLogp),
 });
-
-const average = (c: Completion) => div(c.policy.logp, c.length);
-
-/**
- * log(1 - e^x) for x < 0 (Mächler, 2012): log1p(-e^x) below -log 2, log(-expm1(x)) above. Its derivative -1/expm1(-x) is
- * written by hand: differentiating both branches gives NaN near 0.
- */
-function log1mExp(x: Tensor): Tensor {
-  const { graph } = x;
-  const y = graph.untaped(() => log(oneMinusExp(x)));
-  return graph.record(y, [x], (dy) => [neg(mul(dy, div(exp(x), oneMinusExp(x))))]);
-}
-
-/** 1 - e^x without cancellation near 0: -expm1(x), with expm1(x) = tanh(x/2)(e^x + 1). */
-function oneMinusExp(x: Tensor): Tensor {
-  const near = neg(mul(tanhOf(mul(0.5, x)), add(exp(x), 1)));
-  return stopGradient(where(greater(x, -Math.LN2), near, sub(1, exp(x))));
-}
-
-const tanhOf = (x: Tensor): Tensor => x.graph.node("Tanh", [x], { shape: x.shape });

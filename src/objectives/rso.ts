@@ -6,9 +6,10 @@
 import { z } from "zod";
 import { maximum, mul, neg, softplus, sub } from "../engine/ops/elementwise.ts";
 import type { Tensor } from "../engine/tensor.ts";
-import { type RecordView, objective } from "./objective.ts";
+import type { RecordView } from "./definition.ts";
+import { objective } from "./objective.ts";
 import { nonNegative, oneOf, positive } from "./options.ts";
-import type { Scorer } from "./scores.ts";
+import type { Scorer } from "./score-source.ts";
 
 interface Setting {
   readonly gamma: number;

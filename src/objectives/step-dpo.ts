@@ -4,21 +4,21 @@
  * belongs to a step that is not the last.
  */
 import { mul, neg, softplus, sub } from "../engine/ops/elementwise.ts";
+import { logRatio, pairRewards } from "./log-ratio.ts";
 import { objective } from "./objective.ts";
-import { positive } from "./options.ts";
-import type { Completion } from "./scores.ts";
+import { flag, positive } from "./options.ts";
 
 export const stepDpo = objective({
   id: "step-dpo",
   record: "pair",
-  options: { beta: positive(0.5) },
+  options: {
+    beta: positive(0.5),
+    /** End a step that holds the final answer in an end token. */
+    eosOnFinalStep: flag(false),
+  },
+  rows: ({ eosOnFinalStep }) => ({ endOnFinalStep: eosOnFinalStep }),
   // softplus(-β [ρ(s_w) - ρ(s_l)]), ρ summed over the step's tokens
   loss: ({ chosen, rejected }, { beta }) =>
     softplus(neg(mul(beta, sub(logRatio(chosen), logRatio(rejected))))),
-  rewards: ({ chosen, rejected }, { beta }) => ({
-    chosen: mul(beta, logRatio(chosen)),
-    rejected: mul(beta, logRatio(rejected)),
-  }),
+  rewards: (pair, { beta }) => pairRewards(pair, beta),
 });
-
-const logRatio = (step: Completion) => sub(step.policy.logp, step.reference.logp);

@@ -8,7 +8,7 @@ export async function accumulator(
   backend: Backend,
   target: ParameterArray,
   source: ParameterArray,
-): Promise<() => Promise<void>> {
+): Promise<{ run: () => Promise<void>; release: () => void }> {
   const program = await ChunkedProgram.compile(
     backend,
     ({ array }) => ({ sum: add(array("target"), array("source")) }),
@@ -17,5 +17,5 @@ export async function accumulator(
       writes: { sum: "target" },
     },
   );
-  return () => program.run();
+  return { run: () => program.run(), release: () => program.release() };
 }

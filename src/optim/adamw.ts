@@ -20,6 +20,8 @@ export interface Optimizer {
   readonly state: Readonly<Record<string, Float32Array>>;
   /** One update with the gradients multiplied by `gradientScale`. `step` counts from 1. */
   update(step: number, learningRate: number, gradientScale: number): Promise<void>;
+  /** Frees moments and programs. */
+  release(): void;
 }
 
 export async function adamW(
@@ -61,6 +63,10 @@ export async function adamW(
   );
   return {
     state,
+    release() {
+      for (const { program } of groups) program.release();
+      for (const moments of Object.values(state)) backend.free(moments.buffer as ArrayBuffer);
+    },
     async update(step, learningRate, gradientScale) {
       shared.rate[0] = learningRate / (1 - beta1 ** step);
       shared.rootCorrection[0] = 1 / Math.sqrt(1 - beta2 ** step);

@@ -33,10 +33,12 @@ export interface ChunkedOptions {
 
 /** A kernel bound to every chunk of a region. */
 export class ChunkedProgram {
-  readonly #runs: BoundProgram[];
+  readonly #runs: readonly BoundProgram[];
+  readonly #programs: readonly Program[];
 
-  private constructor(runs: BoundProgram[]) {
+  private constructor(runs: readonly BoundProgram[], programs: readonly Program[]) {
     this.#runs = runs;
+    this.#programs = programs;
   }
 
   static async compile(
@@ -60,12 +62,17 @@ export class ChunkedProgram {
       );
       runs.push(program.bind({ ...inputs, ...scalars }, outputs));
     }
-    return new ChunkedProgram(runs);
+    return new ChunkedProgram(runs, [...programs.values()]);
   }
 
   /** Runs all chunks in order. */
   async run(): Promise<void> {
     for (const run of this.#runs) await run.run();
+  }
+
+  /** Frees the compiled programs. */
+  release(): void {
+    for (const program of this.#programs) program.release();
   }
 
   /** The sum over the chunks of a scalar output of the last run, added up in double precision. */

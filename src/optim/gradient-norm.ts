@@ -5,11 +5,11 @@ import { sum } from "../engine/ops/reduce.ts";
 import type { ParameterArray } from "../nn/parameters.ts";
 import { ChunkedProgram } from "./chunked.ts";
 
-/** A function that measures the norm: squares are summed per chunk in float32, chunks in double precision. */
+/** Measures the norm: squares are summed per chunk in float32, chunks in double precision. */
 export async function gradientNorm(
   backend: Backend,
   gradients: ParameterArray,
-): Promise<() => Promise<number>> {
+): Promise<{ measure: () => Promise<number>; release: () => void }> {
   const program = await ChunkedProgram.compile(
     backend,
     ({ array }) => ({ squares: sum(square(array("g"))) }),
@@ -17,9 +17,12 @@ export async function gradientNorm(
       arrays: { g: gradients.flat },
     },
   );
-  return async () => {
-    await program.run();
-    return Math.sqrt(program.total("squares"));
+  return {
+    async measure() {
+      await program.run();
+      return Math.sqrt(program.total("squares"));
+    },
+    release: () => program.release(),
   };
 }
 

@@ -61,7 +61,7 @@ test("the norm is that of all gradients, and clipping brings it to the limit", a
   const rng = random(3, "norm");
   for (let i = 0; i < layout.elements; i++) gradients.flat[i] = rng.normal();
   const exact = Math.sqrt(gradients.flat.reduce((s, g) => s + g * g, 0));
-  const norm = await (await gradientNorm(backend, gradients))();
+  const norm = await (await gradientNorm(backend, gradients)).measure();
   expect(Math.abs(norm / exact - 1)).toBeLessThan(1e-6);
   expect(clipFactor(norm, 1) * norm).toBeCloseTo(1, 6);
   expect([clipFactor(0.5, 1), clipFactor(norm, 0)]).toEqual([1, 1]);
@@ -71,9 +71,7 @@ test("accumulation adds one array to another", async () => {
   const [a, b] = arrays();
   a.flat.fill(1);
   b.flat.fill(2);
-  await (
-    await accumulator(backend, a, b)
-  )();
+  await (await accumulator(backend, a, b)).run();
   expect(a.flat.every((v) => v === 3)).toBe(true);
 });
 

@@ -4,8 +4,8 @@ import { openBackend } from "../engine/backends/open.ts";
 import { random } from "../engine/random.ts";
 import { newLanguageModel } from "../models/language-model.ts";
 import { ropeFromConfig } from "../nn/rotary.ts";
-import { type Tree, pack, roundedUp } from "./packing.ts";
-import { TextScorer } from "./text-scorer.ts";
+import { pack, roundedUp } from "./packing.ts";
+import { TextScorer, type Tree } from "./text-scorer.ts";
 
 const rope = ropeFromConfig({}, { headDim: 8, maxPositionEmbeddings: 64 });
 const rng = random(3, "trees");
@@ -15,9 +15,18 @@ const trees: Tree[] = Array.from({ length: 23 }, () => ({
   completions: [ids(1 + rng.integer(12)), ids(1 + rng.integer(5))],
 }));
 
+const roles = [
+  { name: "chosen", many: false },
+  { name: "rejected", many: false },
+];
+const rowOf = ({ prompt, completions: [chosen, rejected] }: Tree) => ({
+  trees: [{ prompt, branches: [[{ role: "chosen", ids: chosen }], [{ role: "rejected", ids: rejected }]] }],
+});
+const small = rowOf({ prompt: [5, 6, 7], completions: [[8, 9], [4]] });
+
 describe("layout", () => {
   test("every token stands once, with its position; completions restart after the prompt", () => {
-    const batch = pack([{ prompt: [5, 6, 7], completions: [[8, 9], [4]] }], 2, rope);
+    const batch = pack([small], roles, rope);
     expect([...batch.ids].slice(0, 6).map(Number)).toEqual([5, 6, 7, 8, 9, 4]);
     // cos of the first frequency (1) tells the position
     const positions = [0, 1, 2, 3, 4, 3];
@@ -27,14 +36,15 @@ describe("layout", () => {
     expect([...batch.index].filter((_, i) => batch.targets[i] > 0n).map(Number)).toEqual([2, 3, 2]);
   });
   test("a token sees its prompt and its own branch up to itself, nothing else", () => {
-    const batch = pack([{ prompt: [5, 6, 7], completions: [[8, 9], [4]] }], 2, rope);
+    const batch = pack([small], roles, rope);
     const { time } = batch.shape;
     const sees = (t: number) =>
       [...batch.mask.subarray(t * time, t * time + time)].flatMap((v, j) => (v === 0 ? [j] : []));
     expect([0, 2, 3, 4, 5].map(sees)).toEqual([[0], [0, 1, 2], [0, 1, 2, 3], [0, 1, 2, 3, 4], [0, 1, 2, 5]]);
   });
   test("the same rows give the same layout, and sizes are few", () => {
-    expect(pack(trees, 2, rope)).toEqual(pack(trees, 2, rope));
+    const all = trees.map(rowOf);
+    expect(pack(all, roles, rope)).toEqual(pack(all, roles, rope));
     const sizes = new Set(Array.from({ length: 1000 }, (_, i) => roundedUp(i + 1)));
     expect(sizes.size).toBeLessThan(40);
     for (let n = 1; n <= 1000; n++) expect(roundedUp(n)).toBeGreaterThanOrEqual(n);

@@ -16,10 +16,14 @@ export async function lossAndGradientNorms(
   ids: readonly number[],
 ): Promise<{ loss: number; norms: Record<string, number> }> {
   const { architecture, weights, backend } = model;
-  const batch = pack([{ prompt: ids.slice(0, 1), completions: [ids.slice(1)] }], 1, architecture.rope);
+  const roles = [{ name: "completion", many: false }];
+  const row = {
+    trees: [{ prompt: ids.slice(0, 1), branches: [[{ role: "completion", ids: ids.slice(1) }]] }],
+  };
+  const batch = pack([row], roles, architecture.rope);
   const graph = new Graph();
   const declared = declareWeights(graph, architecture.parameters);
-  const [{ logps }] = scoreText(graph, architecture, declared.weights, batch.shape, ["completion"]).roles;
+  const [{ logps }] = scoreText(graph, architecture, declared.weights, batch.shape, roles).roles;
   // Only the first ids.length - 1 scored slots are real; the others are padding.
   const real = graph.input("real", "float", logps.shape);
   const loss = neg(div(sum(mul(logps, real)), ids.length - 1));
@@ -28,7 +32,7 @@ export async function lossAndGradientNorms(
     if (g) outputs[`gradient/${declared.tensors[i].id}`] = g;
   });
   const mask = Float32Array.from({ length: batch.targets.length }, (_, i) => Number(i < ids.length - 1));
-  const given = { ...weights.named(), ...batchArrays(batch, ["completion"]), real: mask };
+  const given = { ...weights.named(), ...batchArrays(batch, roles), real: mask };
   const results = await evaluate(backend, graph, outputs, given);
   const norm = (name: string) =>
     Math.sqrt((results[`gradient/${name}`] as Float32Array).reduce((a, b) => a + b * b, 0));

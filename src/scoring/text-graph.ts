@@ -1,87 +1,181 @@
 /**
- * The graph that scores packed rows with a language model: inputs of a packed batch, and the log-probability of every
- * scored token, role by role.
+ * The graph that scores packed rows with a language model: inputs of a packed batch, and role by role what is asked of its tokens.
+ * Log-probabilities alone go one way; roles of which whole next-token distributions are asked go another.
  */
+import type { TensorArray } from "../engine/backends/backend.ts";
 import type { Graph } from "../engine/graph.ts";
 import { gatherRows } from "../engine/ops/indexing.ts";
 import { slice } from "../engine/ops/shape.ts";
 import { tokenLogProbs } from "../engine/ops/token-log-probs.ts";
+import { type VocabularyQuantity, vocabularyScores } from "../engine/ops/vocabulary-scores.ts";
 import { type Dim, type Tensor, dim } from "../engine/tensor.ts";
-import type { TensorArray } from "../engine/backends/backend.ts";
-import type { CausalLm } from "../models/causal-lm.ts";
+import type { CausalLm, TokenInputs } from "../models/causal-lm.ts";
 import { fullAttention } from "../nn/attention.ts";
 import type { Weights } from "../nn/parameters.ts";
-import type { PackShape, PackedBatch } from "./packing.ts";
+import type { PackShape, PackedBatch, RoleLayout } from "./packing.ts";
+
+/** A role to be scored, and what is asked of each of its tokens beside the log-probability. */
+export interface RoleRequest extends RoleLayout {
+  readonly vocabulary?: readonly Exclude<VocabularyQuantity, "logp">[];
+}
 
 /** What one role's scores are made of. */
 export interface RoleTensors {
   /** Log-probability of each scored token, [scored]; padding holds some number that segments send to the drain. */
   readonly logps: Tensor;
-  /** The record of each scored token, [scored] int64; `records` for padding. */
+  /** Other quantities of each scored token, [scored], where they were asked for. */
+  readonly vocabulary: Readonly<Partial<Record<VocabularyQuantity, Tensor>>>;
+  /** The completion of each scored token, [scored] int64; the number of completions for padding. */
   readonly segments: Tensor;
   /** Place of each scored token in its completion, [scored]. */
   readonly positions: () => Tensor;
-  /** Completion tokens of each record, [records]. */
+  /** Tokens of each completion, [units]. */
   readonly lengths: Tensor;
+  readonly units: Dim;
 }
 
 export interface TextScores {
   readonly records: Dim;
   readonly roles: readonly RoleTensors[];
+  /** Hidden states after the final norm, [tokens, hidden]. */
+  readonly hidden: Tensor;
 }
 
-/** Declares the inputs of a packed batch of the given shape and scores it. `roles` names the completions, in order. */
-export function scoreText(
+/** Inputs of a packed batch, declared once in a graph; several models may read them. */
+export interface BatchInputs {
+  readonly shape: PackShape;
+  readonly roles: readonly RoleRequest[];
+  readonly tokens: TokenInputs;
+  readonly mask: Tensor;
+  readonly rows: Dim;
+  readonly time: Dim;
+  readonly index: Tensor;
+  readonly targets: Tensor;
+}
+
+/** The reference's side of divergences: states at the scored tokens of roles that ask for them, and its head. */
+export interface ReferenceInputs {
+  /** [scored, width], all roles */
+  readonly hidden: Tensor;
+  /** [vocabulary, width] */
+  readonly head: Tensor;
+}
+
+/** Declares the inputs of a packed batch of the given shape. */
+export function declareBatch(
   graph: Graph,
   model: CausalLm,
-  weights: Weights,
   shape: PackShape,
-  roles: readonly string[],
-): TextScores {
+  roles: readonly RoleRequest[],
+): BatchInputs {
   const [rows, time] = [dim("rows", shape.rows), dim("time", shape.time)];
   const tokens = dim("tokens", shape.rows * shape.time);
   const half = dim("half", model.rope.width / 2);
-  const scored = dim(
-    "scored",
-    shape.scored.reduce((a, b) => a + b, 0),
-  );
-  const records = dim("records", shape.records);
-
-  const mask = graph.input("mask", "float", [rows, dim("one", 1), time, dim("keys", shape.time)]);
-  const inputs = {
-    ids: graph.input("ids", "int64", [tokens]),
-    cos: graph.input("cos", "float", [tokens, half]),
-    sin: graph.input("sin", "float", [tokens, half]),
-    order: graph.input("order", "int64", [dim("one", 1), tokens]),
+  const scored = dim("scored", total(shape.scored));
+  return {
+    shape,
+    roles,
+    rows,
+    time,
+    mask: graph.input("mask", "float", [rows, dim("one", 1), time, dim("keys", shape.time)]),
+    tokens: {
+      ids: graph.input("ids", "int64", [tokens]),
+      cos: graph.input("cos", "float", [tokens, half]),
+      sin: graph.input("sin", "float", [tokens, half]),
+      order: graph.input("order", "int64", [dim("one", 1), tokens]),
+    },
+    index: graph.input("index", "int64", [scored]),
+    targets: graph.input("targets", "int64", [scored]),
   };
-  const hidden = model.hidden(weights, inputs, fullAttention(model.attention, rows, time, mask));
-  const states = gatherRows(hidden, graph.input("index", "int64", [scored]));
-  const all = tokenLogProbs(states, model.head(weights), graph.input("targets", "int64", [scored]));
+}
 
-  let start = 0;
+const total = (counts: readonly number[]) => counts.reduce((a, b) => a + b, 0);
+
+/** Hidden states of a batch, [tokens, hidden]. */
+export function hiddenStates(model: CausalLm, weights: Weights, batch: BatchInputs): Tensor {
+  const attend = fullAttention(model.attention, batch.rows, batch.time, batch.mask);
+  return model.hidden(weights, batch.tokens, attend);
+}
+
+/** Scores a batch whose inputs are declared. */
+export function scoreBatch(
+  graph: Graph,
+  model: CausalLm,
+  weights: Weights,
+  batch: BatchInputs,
+  reference?: ReferenceInputs,
+): TextScores {
+  const { shape, roles } = batch;
+  const hidden = hiddenStates(model, weights, batch);
+  const states = gatherRows(hidden, batch.index);
+  const head = model.head(weights);
+  const records = dim("records", shape.records);
+  const starts = shape.scored.map((_, k) => total(shape.scored.slice(0, k)));
+  const part = (x: Tensor, k: number, as?: string) =>
+    slice(x, x.shape[0].name, starts[k], starts[k] + shape.scored[k], as);
+
+  const plain = roles.every((r) => !r.vocabulary?.length)
+    ? tokenLogProbs(states, head, batch.targets)
+    : undefined;
+  const scoresOf = (role: RoleRequest, k: number) => {
+    if (plain) return { logps: part(plain, k, tokensName(role)), vocabulary: {} };
+    const [own, targets] = [part(states, k, tokensName(role)), part(batch.targets, k, tokensName(role))];
+    if (!role.vocabulary?.length) return { logps: tokenLogProbs(own, head, targets), vocabulary: {} };
+    const found = vocabularyScores(
+      {
+        hidden: own,
+        head,
+        targets,
+        referenceHidden: reference && part(reference.hidden, k, tokensName(role)),
+        referenceHead: reference?.head,
+      },
+      ["logp", ...role.vocabulary],
+    );
+    if (!found.logp) throw new TypeError("log-probabilities were asked for");
+    return { logps: found.logp, vocabulary: found };
+  };
   return {
     records,
+    hidden,
     roles: roles.map((role, k) => {
-      const count = shape.scored[k];
-      const logps = slice(all, "scored", start, start + count, `${role} tokens`);
-      start += count;
+      const units = role.many ? dim(`${role.name} units`, shape.units[k]) : records;
+      const scored = [dim(tokensName(role), shape.scored[k])];
       return {
-        logps,
-        segments: graph.input(`${role}/segments`, "int64", [dim(`${role} tokens`, count)]),
-        positions: once(() => graph.input(`${role}/positions`, "float", [dim(`${role} tokens`, count)])),
-        lengths: graph.input(`${role}/lengths`, "float", [records]),
+        ...scoresOf(role, k),
+        units,
+        segments: inputOnce(graph, `${role.name}/segments`, "int64", scored),
+        positions: () => inputOnce(graph, `${role.name}/positions`, "float", scored),
+        lengths: inputOnce(graph, `${role.name}/lengths`, "float", [units]),
       };
     }),
   };
 }
 
-function once<T>(make: () => T): () => T {
-  let made: { value: T } | undefined;
-  return () => (made ??= { value: make() }).value;
+const tokensName = (role: RoleLayout) => `${role.name} tokens`;
+
+/** An input of the graph, declared where it is first asked for. */
+export function inputOnce(
+  graph: Graph,
+  name: string,
+  dtype: "float" | "int64",
+  shape: Tensor["shape"],
+): Tensor {
+  return graph.inputs.find((t) => t.id === name) ?? graph.input(name, dtype, shape);
 }
 
-/** The arrays of a packed batch under the names of the inputs declared by `scoreText`. */
-export function batchArrays(batch: PackedBatch, roles: readonly string[]): Record<string, TensorArray> {
+/** Declares the inputs of a packed batch of the given shape and scores it. */
+export function scoreText(
+  graph: Graph,
+  model: CausalLm,
+  weights: Weights,
+  shape: PackShape,
+  roles: readonly RoleRequest[],
+): TextScores {
+  return scoreBatch(graph, model, weights, declareBatch(graph, model, shape, roles));
+}
+
+/** The arrays of a packed batch under the names of the inputs that scoring may declare. */
+export function batchArrays(batch: PackedBatch, roles: readonly RoleLayout[]): Record<string, TensorArray> {
   const arrays: Record<string, TensorArray> = {
     ids: batch.ids,
     cos: batch.cos,
@@ -90,11 +184,14 @@ export function batchArrays(batch: PackedBatch, roles: readonly string[]): Recor
     mask: batch.mask,
     index: batch.index,
     targets: batch.targets,
+    own: batch.own,
   };
-  roles.forEach((role, k) => {
-    arrays[`${role}/segments`] = batch.segments[k];
-    arrays[`${role}/positions`] = batch.positions[k];
-    arrays[`${role}/lengths`] = batch.lengths[k];
+  roles.forEach(({ name }, k) => {
+    arrays[`${name}/segments`] = batch.segments[k];
+    arrays[`${name}/positions`] = batch.positions[k];
+    arrays[`${name}/lengths`] = batch.lengths[k];
+    arrays[`${name}/owners`] = batch.owners[k];
+    arrays[`${name}/last`] = batch.last[k];
   });
   return arrays;
 }

@@ -2,19 +2,29 @@
  * Log-probabilities of given completions under a language model, without gradients: what reference scores, `prefopt score`
  * and KL measurements are made of. Rows are sorted by length, packed into batches of a token budget, and returned in order.
  */
+import { type Scorable, rolesIn, tokensOf } from "../data/token-row.ts";
 import { Graph } from "../engine/graph.ts";
-import { type BoundProgram, compile } from "../engine/program.ts";
-import type { TensorArray } from "../engine/backends/backend.ts";
+import { compile } from "../engine/program.ts";
 import type { LanguageModel } from "../models/language-model.ts";
 import { declareWeights } from "../nn/parameters.ts";
-import { type PackShape, type PackedBatch, type Tree, pack, treeLength } from "./packing.ts";
+import { type PackShape, type PackedBatch, type RoleLayout, pack, roundedUp } from "./packing.ts";
+import { ReusableProgram } from "./reusable-program.ts";
 import { batchArrays, scoreText } from "./text-graph.ts";
 
 /** Tokens of one batch; enough for the matrix products, small enough to stay near the caches. */
 const batchTokens = 2048;
 
-/** Per-token log-probabilities of each completion of a tree, in role order. */
+/** One prompt with its completions. */
+export interface Tree {
+  readonly prompt: readonly number[];
+  readonly completions: readonly (readonly number[])[];
+}
+
+/** Per-token log-probabilities of each completion of a tree, in order. */
 export type TreeScores = readonly Float32Array[];
+
+/** Per-token log-probabilities by role, one list a completion. */
+export type RowScores = Readonly<Record<string, readonly Float32Array[]>>;
 
 export class TextScorer {
   readonly #model: LanguageModel;
@@ -24,77 +34,68 @@ export class TextScorer {
     this.#model = model;
   }
 
-  /** Scores trees, all with the same number of completions. `onProgress` is told how many are done. */
+  /** Scores prompts with their completions. `onProgress` is told how many are done. */
   async score(trees: readonly Tree[], onProgress?: (done: number) => void): Promise<TreeScores[]> {
-    const roles = trees[0]?.completions.length ?? 0;
-    const scores = new Array<TreeScores>(trees.length);
+    const rows = trees.map(({ prompt, completions }) => ({
+      trees: [{ prompt, branches: completions.map((ids) => [{ role: "completion", ids }]) }],
+    }));
+    const scores = await this.scoreRows(rows, undefined, onProgress);
+    return scores.map((s) => s.completion ?? []);
+  }
+
+  /** Scores the completions of rows that play the given roles; by default all that occur. */
+  async scoreRows(
+    rows: readonly Scorable[],
+    roles: readonly string[] = [...new Set(rows.flatMap(rolesIn))],
+    onProgress?: (done: number) => void,
+  ): Promise<RowScores[]> {
+    const layouts = roles.map((name) => ({ name, many: true }));
+    const scores = new Array<RowScores>(rows.length);
     let done = 0;
-    for (const indices of batches(trees)) {
+    for (const indices of batches(rows)) {
       const batch = pack(
-        indices.map((i) => trees[i]),
-        roles,
+        indices.map((i) => rows[i]),
+        layouts,
         this.#model.architecture.rope,
-        indices.length,
+        roundedUp(indices.length),
       );
-      const logps = await this.#run(batch, roles);
-      unpack(batch, logps, roles).forEach((s, k) => (scores[indices[k]] = s));
+      const logps = await this.#run(batch, layouts);
+      unpack(batch, layouts, logps, indices.length).forEach((s, k) => (scores[indices[k]] = s));
       done += indices.length;
       onProgress?.(done);
     }
     return scores;
   }
 
-  async #run(batch: PackedBatch, roles: number): Promise<Float32Array[]> {
-    const names = Array.from({ length: roles }, (_, k) => `completion ${k}`);
-    const key = JSON.stringify(batch.shape);
-    const program = this.#programs.get(key) ?? this.#compile(batch.shape, names);
+  async #run(batch: PackedBatch, roles: readonly RoleLayout[]): Promise<Float32Array[]> {
+    const key = JSON.stringify([batch.shape, roles]);
+    const program = this.#programs.get(key) ?? this.#compile(batch.shape, roles);
     this.#programs.set(key, program);
-    const bound = await (await program).with(batchArrays(batch, names));
-    return names.map((name) => bound.outputs[name] as Float32Array);
+    const bound = await (await program).with(batchArrays(batch, roles));
+    return roles.map(({ name }) => bound.outputs[`logps/${name}`] as Float32Array);
   }
 
-  async #compile(shape: PackShape, roles: readonly string[]): Promise<ReusableProgram> {
+  async #compile(shape: PackShape, roles: readonly RoleLayout[]): Promise<ReusableProgram> {
     const { architecture, weights, backend } = this.#model;
     const graph = new Graph();
     const declared = declareWeights(graph, architecture.parameters);
     const scores = scoreText(graph, architecture, declared.weights, shape, roles);
-    const outputs = Object.fromEntries(roles.map((role, k) => [role, scores.roles[k].logps]));
+    const outputs = Object.fromEntries(roles.map((role, k) => [`logps/${role.name}`, scores.roles[k].logps]));
     const program = await compile(backend, graph, outputs);
-    return new ReusableProgram((arrays) => program.bind({ ...weights.named(), ...arrays }));
+    return new ReusableProgram(program, weights.named());
+  }
+
+  /** Frees its programs. */
+  async release(): Promise<void> {
+    for (const program of this.#programs.values()) (await program).release();
+    this.#programs.clear();
   }
 }
 
-/** A program bound once, whose input arrays are refilled for every run. */
-export class ReusableProgram {
-  readonly #bind: (arrays: Readonly<Record<string, TensorArray>>) => BoundProgram;
-  #bound: { program: BoundProgram; arrays: Record<string, TensorArray> } | undefined;
-
-  constructor(bind: (arrays: Readonly<Record<string, TensorArray>>) => BoundProgram) {
-    this.#bind = bind;
-  }
-
-  /** Copies the arrays in, runs, and returns the program with its outputs, which the next run overwrites. */
-  async with(arrays: Readonly<Record<string, TensorArray>>): Promise<BoundProgram> {
-    if (this.#bound) {
-      for (const [name, own] of Object.entries(this.#bound.arrays)) copyInto(own, arrays[name]);
-    } else {
-      const own = Object.fromEntries(Object.entries(arrays).map(([name, a]) => [name, a.slice()]));
-      this.#bound = { program: this.#bind(own), arrays: own };
-    }
-    await this.#bound.program.run();
-    return this.#bound.program;
-  }
-}
-
-function copyInto(target: TensorArray, source: TensorArray): void {
-  // Both were made for the same input, so their element types agree.
-  (target as Float32Array).set(source as Float32Array);
-}
-
-/** Indices of trees, longest first so that the memory level is reached at once, in batches of the token budget. */
-function batches(trees: readonly Tree[]): number[][] {
-  const lengths = trees.map(treeLength);
-  const order = trees.map((_, i) => i).sort((a, b) => lengths[b] - lengths[a] || a - b);
+/** Indices of rows, longest first so that the memory level is reached at once, in batches of the token budget. */
+function batches(rows: readonly Scorable[]): number[][] {
+  const lengths = rows.map(tokensOf);
+  const order = rows.map((_, i) => i).sort((a, b) => lengths[b] - lengths[a] || a - b);
   const result: number[][] = [];
   let tokens = Infinity;
   for (const i of order) {
@@ -108,14 +109,27 @@ function batches(trees: readonly Tree[]): number[][] {
   return result;
 }
 
-/** Splits the flat scores of each role into records. Copies, as outputs are overwritten by the next run. */
-function unpack(batch: PackedBatch, logps: readonly Float32Array[], roles: number): TreeScores[] {
-  const { records } = batch.shape;
-  const lists = Array.from({ length: records }, () => Array.from({ length: roles }, () => [] as number[]));
-  logps.forEach((values, role) => {
-    batch.segments[role].forEach((record, i) => {
-      if (Number(record) < records) lists[Number(record)][role].push(values[i]);
+/**
+ * Splits numbers of each role's scored tokens into records and completions. Copies, as outputs are overwritten by the next run.
+ */
+export function unpack(
+  batch: PackedBatch,
+  roles: readonly RoleLayout[],
+  values: readonly (Float32Array | undefined)[],
+  records: number,
+): RowScores[] {
+  const byRecord = Array.from({ length: records }, (): Record<string, Float32Array[]> => ({}));
+  roles.forEach(({ name, many }, k) => {
+    const numbers = values[k];
+    if (!numbers) return;
+    const units = batch.shape.units[k];
+    const lists = Array.from({ length: units }, () => [] as number[]);
+    batch.segments[k].forEach((unit, i) => lists[Number(unit)]?.push(numbers[i]));
+    lists.forEach((list, unit) => {
+      const record = Number(batch.owners[k][unit]);
+      if (record < records && (many || list.length > 0))
+        (byRecord[record][name] ??= []).push(Float32Array.from(list));
     });
   });
-  return lists.map((byRole) => byRole.map((list) => Float32Array.from(list)));
+  return byRecord;
 }

@@ -12,12 +12,15 @@ import {
 } from "../formats/files.ts";
 import { openSafetensors, writeSafetensors } from "../formats/safetensors.ts";
 import { RequestError } from "../errors.ts";
+import type { RunningMean } from "../objectives/given-batch.ts";
 
 export interface TrainingState {
   /** Updates done. */
   readonly step: number;
   /** Seconds spent on them. */
   readonly seconds: number;
+  /** Means that objectives keep over batches. */
+  readonly running: Readonly<Record<string, RunningMean>>;
 }
 
 /** Flat arrays by name: weights and the optimizer's moments. */

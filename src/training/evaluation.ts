@@ -2,7 +2,7 @@
  * Looking at a policy while it trains: loss on held-out records, and one sample for each of the same held-out prompts, scored
  * by the reward function, compared with the reference's samples and measured against it in KL.
  */
-import type { TokenRow } from "../data/rows.ts";
+import { type TokenRow, promptOfRow } from "../data/token-row.ts";
 import { RequestError } from "../errors.ts";
 import { type Sample, sampleMetrics, sampleModel, sequenceKl } from "../evaluation/samples.ts";
 import { type Interval, winRate } from "../evaluation/win-rate.ts";
@@ -10,8 +10,8 @@ import { type RewardFunction, rewardNamed } from "../feedback/reward.ts";
 import { joinPath, exists, writeFileAtomic } from "../formats/files.ts";
 import { readJsonl } from "../formats/jsonl.ts";
 import type { LanguageModel } from "../models/language-model.ts";
-import type { TreeScores } from "../scoring/text-scorer.ts";
-import type { BatchResult, ObjectivePrograms } from "./objective-programs.ts";
+import type { RowScores } from "../scoring/text-scorer.ts";
+import type { BatchContext, BatchResult, ObjectivePrograms } from "./objective-programs.ts";
 import type { Prepared } from "./prepare.ts";
 import { stepMetrics } from "./metrics.ts";
 
@@ -36,7 +36,7 @@ export type Evaluation = {
 export interface EvaluatorOptions {
   readonly prepared: Prepared;
   readonly programs: ObjectivePrograms;
-  readonly referenceScores: readonly TreeScores[] | undefined;
+  readonly referenceScores: readonly RowScores[] | undefined;
   readonly reference: LanguageModel | undefined;
   /** Folder for the samples of each evaluation. */
   readonly samples: string;
@@ -69,10 +69,11 @@ export class Evaluator {
   /** Evaluates the policy as it is now. At step 0 the policy is the starting model, whose samples are the baseline. */
   async run(
     step: number,
+    running: BatchContext["running"],
     signal?: AbortSignal,
   ): Promise<{ evaluation: Evaluation; samples: readonly Sample[] }> {
     const { prepared } = this.#options;
-    const held = await this.#heldOut();
+    const held = await this.#heldOut(step, running);
     if (!this.#samples) return { evaluation: { step, ...held }, samples: [] };
     const samples = await this.#draw(prepared.model, signal);
     await this.#keep(step, samples);
@@ -85,6 +86,11 @@ export class Evaluator {
     return { evaluation, samples };
   }
 
+  /** Frees the programs of held-out losses. */
+  release(): Promise<void> {
+    return this.#options.programs.release();
+  }
+
   /** Samples that an earlier evaluation kept; undefined where it kept none. */
   async keptSamples(step: number): Promise<readonly Sample[] | undefined> {
     const path = this.#pathOf(step);
@@ -94,7 +100,7 @@ export class Evaluator {
     return samples;
   }
 
-  async #heldOut(): Promise<Record<`eval/${string}`, number>> {
+  async #heldOut(step: number, running: BatchContext["running"]): Promise<Record<`eval/${string}`, number>> {
     const { prepared, programs, referenceScores } = this.#options;
     const microBatch = Number(prepared.recipe.train.microBatch);
     const parts: { result: BatchResult; records: number }[] = [];
@@ -103,7 +109,12 @@ export class Evaluator {
     for (let start = 0; start < prepared.evalRows.length; start += size) {
       const rows = prepared.evalRows.slice(start, start + size);
       parts.push({
-        result: await programs.run(rows, referenceScores?.slice(start, start + size), microBatch),
+        result: await programs.run(rows, referenceScores?.slice(start, start + size), microBatch, {
+          step,
+          epoch: 0,
+          running,
+          frozen: true,
+        }),
         records: rows.length,
       });
     }
@@ -167,8 +178,9 @@ export class Evaluator {
 /** The first `count` different prompts, in the order of the data. */
 function distinctPrompts(rows: readonly TokenRow[], count: number): (readonly number[])[] {
   const found = new Map<string, readonly number[]>();
-  for (const { prompt } of rows) {
+  for (const row of rows) {
     if (found.size >= count) break;
+    const prompt = promptOfRow(row);
     found.set(prompt.join(), prompt);
   }
   return [...found.values()];

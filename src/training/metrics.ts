@@ -6,5 +6,10 @@ import type { BatchResult } from "./objective-programs.ts";
 export function stepMetrics(result: BatchResult): Record<string, number> {
   const mean = (values: readonly number[]) => values.reduce((a, b) => a + b, 0) / values.length;
   const logps = Object.entries(result.logps).map(([role, values]) => [`logps/${role}`, mean(values)]);
-  return { loss: result.loss, ...rewardMetrics(result.rewards), ...Object.fromEntries(logps) };
+  const metrics = Object.entries(result.metrics).map(([name, values]) => [name, mean(values)]);
+  return {
+    loss: result.loss,
+    ...rewardMetrics(result.rewards),
+    ...Object.fromEntries([...logps, ...metrics]),
+  };
 }

@@ -3,26 +3,32 @@
  * Objective and model are one graph; a program is compiled per shape and kept. A batch may be cut into pieces in any way:
  * every piece knows the size of the whole batch, so its share of the loss and of the gradient is the same.
  */
+import { promptSuffix } from "../data/record-kinds.ts";
+import type { RecordKind } from "../data/record-kinds.ts";
+import { withMismatched } from "../data/row-kinds/unpaired.ts";
+import { type TokenRow, completionsOf, tokensOf } from "../data/token-row.ts";
 import type { TensorArray } from "../engine/backends/backend.ts";
 import { gradients as differentiate } from "../engine/gradient.ts";
 import { Graph } from "../engine/graph.ts";
-import { add, mul } from "../engine/ops/elementwise.ts";
 import { segmentSum } from "../engine/ops/indexing.ts";
-import { sum } from "../engine/ops/reduce.ts";
-import { type Program, compile } from "../engine/program.ts";
+import { compile } from "../engine/program.ts";
 import type { Tensor } from "../engine/tensor.ts";
-import type { TokenRow } from "../data/rows.ts";
 import type { LanguageModel } from "../models/language-model.ts";
-import { ParameterArray, declareWeights } from "../nn/parameters.ts";
 import { type Term, combine } from "../objectives/combined.ts";
-import { evaluateExamples } from "../objectives/given-scores.ts";
-import { type RecordKind, rolesOf } from "../objectives/objective.ts";
-import type { ScoreSource } from "../objectives/scores.ts";
+import { evaluateExamples } from "../objectives/evaluate-examples.ts";
+import type { RunningMean } from "../objectives/given-batch.ts";
+import type { Touched } from "../objectives/touched.ts";
 import { accumulator } from "../optim/accumulate.ts";
+import { ParameterArray } from "../nn/parameters.ts";
+import { HiddenStates } from "../scoring/hidden-states.ts";
 import { type PackShape, type PackedBatch, pack } from "../scoring/packing.ts";
-import { PackedScores } from "./packed-scores.ts";
-import { ReusableProgram, TextScorer, type TreeScores } from "../scoring/text-scorer.ts";
-import { type TextScores, batchArrays, scoreText } from "../scoring/text-graph.ts";
+import { type RoleRequest, batchArrays } from "../scoring/text-graph.ts";
+import { ReusableProgram } from "../scoring/reusable-program.ts";
+import { type RowScores, TextScorer } from "../scoring/text-scorer.ts";
+import { type Coefficients, WholeBatchScores, coefficientArrays, weightedSum } from "./coupled-scores.ts";
+import { PackedScores, batchTotals, scoreArrays } from "./packed-scores.ts";
+import { averages, buildScores, referencePrefix, referenceStates, roleRequests } from "./score-graph.ts";
+import { type Trained, companionsOf, prefixOf } from "./trained.ts";
 
 /** What one batch gave, a value a record. */
 export interface BatchResult {
@@ -33,6 +39,10 @@ export interface BatchResult {
   readonly logps: Readonly<Record<string, readonly number[]>>;
   /** Implicit rewards by role, where the objective has them. */
   readonly rewards: Readonly<Record<string, readonly number[]>>;
+  /** Other numbers of the objective. */
+  readonly metrics: Readonly<Record<string, readonly number[]>>;
+  /** Means kept over batches, this one included. */
+  readonly running: Readonly<Record<string, RunningMean>>;
   /** Tokens that went through the model, padding not counted. */
   readonly tokens: number;
 }
@@ -40,231 +50,310 @@ export interface BatchResult {
 export interface ProgramOptions {
   readonly model: LanguageModel;
   readonly terms: readonly Term[];
+  readonly touched: Touched;
   readonly kind: RecordKind;
   /** Optional record fields that occur in the data. */
   readonly fields: ReadonlySet<string>;
-  /** Where gradients go; absent: none are computed. */
-  readonly gradients?: ParameterArray;
+  /** Roles that occur in the data. */
+  readonly present: ReadonlySet<string>;
+  /** Everything that has parameters in the graph; without gradients only weights count. */
+  readonly trained: readonly Trained[];
+  readonly computeGradients: boolean;
+  /** The reference, where something of it cannot be computed beforehand. */
+  readonly reference?: LanguageModel;
+  /** Score everything with the reference as it is now, nothing from before. */
+  readonly liveReference?: boolean;
+  readonly maxLength: number;
+  readonly seed: number;
+}
+
+/** Where in its run a batch stands. */
+export interface BatchContext {
+  readonly step: number;
+  readonly epoch: number;
+  readonly running: Readonly<Record<string, RunningMean>>;
+  /** Held-out data: running means are used and not changed. */
+  readonly frozen?: boolean;
 }
 
 export class ObjectivePrograms {
   readonly #options: ProgramOptions;
-  readonly #roles: readonly string[];
+  readonly #roles: readonly RoleRequest[];
   readonly #programs = new Map<string, Promise<PieceProgram>>();
-  #scorer: TextScorer | undefined;
-  #accumulation: Promise<{ scratch: ParameterArray; add: () => Promise<void> }> | undefined;
+  readonly #referenceScorer: TextScorer | undefined;
+  readonly #referenceStates: HiddenStates | undefined;
+  #accumulation: Promise<readonly Accumulation[]> | undefined;
 
   constructor(options: ProgramOptions) {
     this.#options = options;
-    this.#roles = rolesOf[options.kind];
+    this.#roles = roleRequests(options.kind, options.touched, (role) => options.present.has(role));
+    this.#referenceScorer = options.reference && new TextScorer(options.reference);
+    this.#referenceStates = options.reference && new HiddenStates(options.reference);
   }
 
   /**
-   * Evaluates a batch, `microBatch` records at a time. `reference` holds the reference's per-token scores of each row where the
-   * objective touches them. With gradients, those of the batch's mean loss are in the array afterwards.
+   * Evaluates a batch, `microBatch` records at a time. `reference` holds the reference's per-token scores of each row where they are
+   * known. With gradients, those of the batch's mean loss are in the arrays afterwards.
    */
   async run(
-    rows: readonly TokenRow[],
-    reference: readonly TreeScores[] | undefined,
+    given: readonly TokenRow[],
+    reference: readonly RowScores[] | undefined,
     microBatch: number,
+    context: BatchContext,
   ): Promise<BatchResult> {
-    if (this.#options.terms.some((t) => t.objective.coupled))
-      return this.#runCoupled(rows, reference, microBatch);
-    const result = {
-      losses: [] as number[],
-      logps: this.#lists(),
-      rewards: {} as Record<string, number[]>,
-      tokens: 0,
-    };
-    const totals = {
-      size: rows.length,
-      tokens: this.#roles.map((_, k) => rows.reduce((n, r) => n + r.completions[k].length, 0)),
-    };
-    let loss = 0;
-    for (let start = 0; start < rows.length; start += microBatch) {
-      const end = Math.min(start + microBatch, rows.length);
-      const piece = rows.slice(start, end);
-      // A last, smaller piece keeps the size of the others, its missing records with weight 0.
-      const slots = rows.length > microBatch ? microBatch : piece.length;
-      const batch = pack(piece, this.#roles.length, this.#options.model.architecture.rope, slots);
-      const arrays = this.#arrays(batch, piece, reference?.slice(start, end), totals);
-      const outputs = await this.#runPiece(batch.shape, arrays, start > 0);
-      const take = (name: string) => Array.from((outputs[name] as Float32Array).subarray(0, piece.length));
-      loss += (outputs.loss as Float32Array)[0];
-      result.losses.push(...take("losses"));
-      for (const role of this.#roles) {
-        result.logps[role].push(...take(`logp/${role}`));
-        if (outputs[`reward/${role}`]) (result.rewards[role] ??= []).push(...take(`reward/${role}`));
-      }
-      result.tokens += batch.tokens;
+    const { terms, touched, kind, maxLength } = this.#options;
+    const mismatched = kind === "unpaired" && touched.tokens.has("mismatched");
+    const rows = mismatched ? withMismatched(given, maxLength) : given;
+    const scores = await this.#referenceOf(rows, reference);
+    const coupled = terms.some((t) => t.objective.coupled);
+    return coupled
+      ? this.#runCoupled(rows, scores, microBatch, context)
+      : this.#runPieces(rows, scores, microBatch, context);
+  }
+
+  /** Frees its programs and what they worked with. */
+  async release(): Promise<void> {
+    for (const program of this.#programs.values()) (await program).first.release();
+    this.#programs.clear();
+    await this.#referenceScorer?.release();
+    await this.#referenceStates?.release();
+    for (const { scratch, release } of (await this.#accumulation) ?? []) {
+      release();
+      this.#options.model.backend.free(scratch.flat.buffer as ArrayBuffer);
     }
-    return { loss, ...result };
+    this.#accumulation = undefined;
+  }
+
+  async #runPieces(
+    rows: readonly TokenRow[],
+    reference: readonly RowScores[] | undefined,
+    microBatch: number,
+    { step, epoch }: BatchContext,
+  ): Promise<BatchResult> {
+    const { kind, fields, seed } = this.#options;
+    const totals = batchTotals(rows, this.#roles, epoch);
+    const lists = { loss: [] as number[], logp: named(), reward: named(), metric: named() };
+    let [loss, tokens] = [0, 0];
+    for (let start = 0; start < rows.length; start += microBatch) {
+      const piece = rows.slice(start, start + microBatch);
+      // A last, smaller piece keeps the size of the others, its missing records with weight 0.
+      const batch = this.#pack(piece, rows.length > microBatch ? microBatch : piece.length);
+      const own = { kind, totals, fields, reference: reference?.slice(start, start + microBatch) };
+      const arrays = await this.#arrays(batch);
+      Object.assign(arrays, scoreArrays(batch, piece, this.#roles, { ...own, seed: seed + step }));
+      const outputs = await this.#runPiece("objective", batch.shape, arrays, start > 0);
+      loss += (outputs.loss as Float32Array)[0];
+      for (const [name, values] of Object.entries(outputs)) {
+        const [prefix, ...rest] = name.split("/");
+        const taken = () => Array.from((values as Float32Array).subarray(0, piece.length));
+        if (name === "losses") lists.loss.push(...taken());
+        else if (prefix === "logp" || prefix === "reward" || prefix === "metric")
+          (lists[prefix][rest.join("/")] ??= []).push(...taken());
+      }
+      tokens += batch.tokens;
+    }
+    const { logp: logps, reward: rewards, metric: metrics } = lists;
+    return { loss, losses: lists.loss, logps, rewards, metrics, running: {}, tokens };
   }
 
   /**
    * A batch whose losses depend on one another: scores of all its records first, then the objective on them as numbers, then its
-   * gradient, a coefficient for each token, back through the model piece by piece.
+   * gradient, a coefficient for each number, back through the model piece by piece.
    */
   async #runCoupled(
     rows: readonly TokenRow[],
-    reference: readonly TreeScores[] | undefined,
+    reference: readonly RowScores[] | undefined,
     microBatch: number,
+    context: BatchContext,
   ): Promise<BatchResult> {
-    const { model, terms, kind, gradients } = this.#options;
-    const trees = rows.map(({ prompt, completions }) => ({ prompt, completions }));
-    const scores = await (this.#scorer ??= new TextScorer(model)).score(trees);
-    const byRole = <T>(make: (k: number) => T) =>
-      Object.fromEntries(this.#roles.map((role, k) => [role, make(k)]));
-    const examples = rows.map((row, i) => ({
-      fields: row.fields,
-      completions: byRole((k) => ({
-        policy: Array.from(scores[i][k]),
-        reference: reference && Array.from(reference[i][k]),
-      })),
-    }));
-    const evaluated = await evaluateExamples(model.backend, terms, kind, examples);
-    let tokens = rows.reduce(
-      (n, r) => n + r.prompt.length + r.completions.reduce((c, ids) => c + ids.length, 0),
-      0,
-    );
-    if (gradients) {
+    const { model, terms, kind, seed, computeGradients } = this.#options;
+    const whole = new WholeBatchScores(this.#roles, rows, reference);
+    const pieces = Array.from({ length: Math.ceil(rows.length / microBatch) }, (_, i) => i * microBatch);
+    for (const start of pieces) {
+      const piece = rows.slice(start, start + microBatch);
+      const batch = this.#pack(piece, piece.length);
+      whole.take(start, batch, await this.#runPiece("scores", batch.shape, await this.#arrays(batch), false));
+    }
+    const evaluated = await evaluateExamples(model.backend, terms, kind, whole.examples(), {
+      ...context,
+      seed: seed + context.step,
+    });
+    let tokens = rows.reduce((n, r) => n + tokensOf(r), 0);
+    if (computeGradients) {
       tokens = 0;
-      const coefficients = evaluated.gradients.map((g) =>
-        this.#roles.map((role) => Float32Array.from((g[role]?.policy ?? []) as number[])),
-      );
-      for (let start = 0; start < rows.length; start += microBatch) {
-        const end = Math.min(start + microBatch, rows.length);
-        const batch = pack(trees.slice(start, end), this.#roles.length, model.architecture.rope, end - start);
-        const arrays = batchArrays(batch, this.#roles);
-        this.#roles.forEach(
-          (role, k) => (arrays[`${role}/coefficient`] = inSlots(batch, k, coefficients.slice(start, end))),
-        );
-        await this.#runPiece(batch.shape, arrays, start > 0);
+      const coefficients = whole.coefficients(evaluated.gradients);
+      // What this batch pulls at may differ from what the last one did.
+      for (const { gradients } of this.#options.trained) gradients.flat.fill(0);
+      // Completions that nothing pulls at (a mismatched one stands for a mean) need not go through the model again.
+      const roles = this.#roles.filter((r) => coefficients.roles.has(r.name));
+      for (const start of pieces) {
+        const piece = rows.slice(start, start + microBatch);
+        const batch = pack(piece, roles, model.architecture.rope, piece.length);
+        const arrays = await this.#arrays(batch, roles);
+        Object.assign(arrays, coefficientArrays(batch, roles, coefficients, start));
+        await this.#runPiece("coefficients", batch.shape, arrays, start > 0, { roles, coefficients });
         tokens += batch.tokens;
       }
     }
-    const sum = (values: Float32Array) => values.reduce((a, b) => a + b, 0);
-    const { loss, losses, rewards } = evaluated;
-    return { loss, losses, rewards, logps: byRole((k) => scores.map((s) => sum(s[k]))), tokens };
+    const { loss, losses, rewards, metrics, running } = evaluated;
+    return { loss, losses, rewards, metrics, running, logps: whole.logps(), tokens };
   }
 
-  #lists(): Record<string, number[]> {
-    return Object.fromEntries(this.#roles.map((role) => [role, []]));
+  /** Reference scores of the batch: those known beforehand, and now the others that objectives touch. */
+  async #referenceOf(
+    rows: readonly TokenRow[],
+    known: readonly RowScores[] | undefined,
+  ): Promise<readonly RowScores[] | undefined> {
+    const { touched, liveReference } = this.#options;
+    const wanted = this.#roles
+      .map((r) => r.name)
+      .filter((role) => touched.tokens.get(role)?.has("reference"));
+    const missing = wanted.filter(
+      (role) => liveReference || !known || rows.some((row, i) => hasRole(row, role) && !known[i][role]),
+    );
+    if (missing.length === 0) return known;
+    if (!this.#referenceScorer) throw new TypeError("the objective touches a reference that is not loaded");
+    const scored = await this.#referenceScorer.scoreRows(rows, missing);
+    return scored.map((own, i) => ({ ...known?.[i], ...own }));
   }
 
-  async #runPiece(shape: PackShape, arrays: Record<string, TensorArray>, accumulate: boolean) {
-    const key = JSON.stringify(shape);
-    const made = this.#programs.get(key) ?? this.#compile(shape);
+  #pack(rows: readonly TokenRow[], slots: number): PackedBatch {
+    return pack(rows, this.#roles, this.#options.model.architecture.rope, slots);
+  }
+
+  /** The arrays of a batch, with the reference's states where divergences are touched. */
+  async #arrays(
+    batch: PackedBatch,
+    roles: readonly RoleRequest[] = this.#roles,
+  ): Promise<Record<string, TensorArray>> {
+    const { touched, terms } = this.#options;
+    const arrays = batchArrays(batch, roles);
+    if (companionsOf(terms).head?.pooling === "mean")
+      roles.forEach(({ name }, k) => (arrays[`${name}/averages`] = averages(batch, k)));
+    if (touched.referenceVocabulary && this.#referenceStates)
+      arrays[referenceStates] = await this.#referenceStates.at(batch, roles);
+    return arrays;
+  }
+
+  async #runPiece(
+    kind: "objective" | "scores" | "coefficients",
+    shape: PackShape,
+    arrays: Record<string, TensorArray>,
+    accumulate: boolean,
+    pull?: { roles: readonly RoleRequest[]; coefficients: Coefficients },
+  ) {
+    const key = JSON.stringify([kind, shape, pull && [pull.roles, [...pull.coefficients.names].sort()]]);
+    const made = this.#programs.get(key) ?? this.#compile(kind, shape, pull);
     this.#programs.set(key, made);
     const program = await made;
-    const { gradients } = this.#options;
-    if (!gradients || !accumulate) return (await program.first.with(arrays)).outputs;
-    const { scratch, add } = await (this.#accumulation ??= this.#makeAccumulation(gradients));
-    const { outputs } = await program.later(scratch).with(arrays);
-    await add();
+    if (!this.#options.computeGradients || kind === "scores" || !accumulate)
+      return (await program.first.with(arrays)).outputs;
+    const accumulation = await (this.#accumulation ??= this.#makeAccumulation());
+    const { outputs } = await program.later(accumulation).with(arrays);
+    for (const { add } of accumulation) await add();
     return outputs;
   }
 
-  async #makeAccumulation(gradients: ParameterArray) {
+  async #makeAccumulation(): Promise<readonly Accumulation[]> {
     const { backend } = this.#options.model;
-    const scratch = ParameterArray.allocate(backend, gradients.layout);
-    return { scratch, add: await accumulator(backend, gradients, scratch) };
+    return Promise.all(
+      this.#options.trained.map(async ({ name, gradients }) => {
+        const scratch = ParameterArray.allocate(backend, gradients.layout);
+        const { run, release } = await accumulator(backend, gradients, scratch);
+        return { name, scratch, add: run, release };
+      }),
+    );
   }
 
-  async #compile(shape: PackShape): Promise<PieceProgram> {
-    const { model, terms, kind, fields, gradients } = this.#options;
-    const { architecture, weights, backend } = model;
+  async #compile(
+    kind: "objective" | "scores" | "coefficients",
+    shape: PackShape,
+    pull?: { roles: readonly RoleRequest[]; coefficients: Coefficients },
+  ): Promise<PieceProgram> {
+    const { model, terms, kind: records, fields, trained, touched, reference } = this.#options;
+    const roles = pull?.roles ?? this.#roles;
     const graph = new Graph();
-    const declared = declareWeights(graph, architecture.parameters);
-    const scores = scoreText(graph, architecture, declared.weights, shape, this.#roles);
-    const outputs: Outputs = terms.some((t) => t.objective.coupled)
-      ? { loss: weightedSum(graph, scores, this.#roles) }
-      : objectiveOutputs(terms, kind, new PackedScores(graph, scores, shape, this.#roles, fields));
-    const { loss } = outputs;
-    scores.roles.forEach((s, k) => {
-      outputs[`logp/${this.#roles[k]}`] = graph.untaped(() =>
-        segmentSum(s.logps, s.segments, scores.records),
-      );
-    });
-    if (gradients) {
-      differentiate(loss, declared.tensors).forEach((g, i) => {
-        if (g) outputs[gradientPrefix + declared.tensors[i].id] = g;
+    const { head } = companionsOf(terms);
+    const built = buildScores(graph, shape, { model, reference, touched, roles, head });
+    const outputs: Record<string, Tensor> = {};
+    if (kind === "scores") WholeBatchScores.outputs(graph, built, roles, touched, outputs);
+    else {
+      const loss = pull
+        ? weightedSum(graph, built, pull.coefficients)
+        : objectiveOutputs(
+            terms,
+            records,
+            new PackedScores(graph, built.batch, built.scores, records, fields),
+            outputs,
+          );
+      outputs.loss = loss;
+      built.scores.policy.roles.forEach((s, k) => {
+        if (roles[k].many || promptSuffix.test(roles[k].name)) return;
+        outputs[`logp/${roles[k].name}`] = graph.untaped(() => segmentSum(s.logps, s.segments, s.units));
       });
+      if (this.#options.computeGradients) {
+        const wanted = trained.flatMap(({ name }) =>
+          (built.parameters[name] ?? []).map((tensor) => ({ name, tensor })),
+        );
+        differentiate(
+          loss,
+          wanted.map((w) => w.tensor),
+        ).forEach((g, i) => {
+          if (g) outputs[gradientPrefix + wanted[i].tensor.id] = g;
+        });
+      }
     }
-    const program = await compile(backend, graph, outputs);
-    const bind = (target: ParameterArray | undefined) =>
-      new ReusableProgram((arrays) =>
-        program.bind({ ...weights.named(), ...arrays }, target?.named(gradientPrefix)),
-      );
-    const later = new Map<ParameterArray, ReusableProgram>();
+    const program = await compile(model.backend, graph, outputs);
+    const weights = Object.assign(
+      {},
+      ...trained.map((t) => t.weights.named(prefixOf(t.name))),
+      reference?.weights.named(referencePrefix),
+    ) as Record<string, Float32Array>;
+    const bind = (targets: readonly { name: Trained["name"]; into: ParameterArray }[]) => {
+      const into = Object.assign(
+        {},
+        ...targets.map((t) => t.into.named(gradientPrefix + prefixOf(t.name))),
+      ) as Record<string, Float32Array>;
+      return new ReusableProgram(program, weights, into);
+    };
+    let later: ReusableProgram | undefined;
     return {
-      program,
-      first: bind(gradients),
-      later(scratch) {
-        const known = later.get(scratch) ?? bind(scratch);
-        later.set(scratch, known);
-        return known;
-      },
+      first: bind(
+        this.#options.computeGradients ? trained.map((t) => ({ name: t.name, into: t.gradients })) : [],
+      ),
+      later: (accumulation) => (later ??= bind(accumulation.map((a) => ({ name: a.name, into: a.scratch })))),
     };
   }
-
-  #arrays(
-    batch: PackedBatch,
-    rows: readonly TokenRow[],
-    reference: readonly TreeScores[] | undefined,
-    totals: { size: number; tokens: number[] },
-  ) {
-    const arrays = batchArrays(batch, this.#roles);
-    this.#roles.forEach((role, k) => {
-      if (reference) arrays[`${role}/reference`] = inSlots(batch, k, reference);
-      arrays[`batch/tokens/${role}`] = Float32Array.of(totals.tokens[k]);
-    });
-    arrays["batch/size"] = Float32Array.of(totals.size);
-    arrays["batch/real"] = Float32Array.from({ length: batch.shape.records }, (_, i) =>
-      Number(i < rows.length),
-    );
-    for (const name of this.#options.fields) {
-      // NaN marks records without the field; the graph puts the objective's default there.
-      arrays[`field/${name}`] = Float32Array.from(
-        { length: batch.shape.records },
-        (_, i) => rows[i]?.fields[name] ?? NaN,
-      );
-    }
-    return arrays;
-  }
 }
 
-/** The objective's outputs, by name. */
-function objectiveOutputs(terms: readonly Term[], kind: RecordKind, source: ScoreSource): Outputs {
-  const { losses, loss, rewards } = combine(terms, kind, source);
-  const outputs: Outputs = { losses, loss };
-  for (const [role, t] of Object.entries(rewards)) if (t) outputs[`reward/${role}`] = t;
-  return outputs;
+const named = (): Record<string, number[]> => ({});
+
+const hasRole = (row: TokenRow, role: string) => completionsOf(row, role).length > 0;
+
+/** The objective's loss; its other outputs are added by name. */
+function objectiveOutputs(
+  terms: readonly Term[],
+  kind: RecordKind,
+  source: PackedScores,
+  outputs: Record<string, Tensor>,
+): Tensor {
+  const { losses, loss, rewards, metrics } = combine(terms, kind, source);
+  outputs.losses = losses;
+  for (const [prefix, tensors] of Object.entries({ reward: rewards, metric: metrics }))
+    for (const [name, t] of Object.entries(tensors)) if (t) outputs[`${prefix}/${name}`] = t;
+  return loss;
 }
 
-/** Σ coefficient · log-probability over all scored tokens: its gradient is that of the loss whose derivatives the coefficients are. */
-function weightedSum(graph: Graph, scores: TextScores, roles: readonly string[]): Tensor {
-  const parts = scores.roles.map(({ logps }, k) =>
-    sum(mul(logps, graph.input(`${roles[k]}/coefficient`, "float", logps.shape))),
-  );
-  return parts.reduce((a, b) => add(a, b));
+interface Accumulation {
+  readonly name: Trained["name"];
+  readonly scratch: ParameterArray;
+  readonly add: () => Promise<void>;
+  readonly release: () => void;
 }
-
-type Outputs = Record<string, Tensor> & { loss: Tensor };
 
 interface PieceProgram {
-  program: Program;
   first: ReusableProgram;
-  later(scratch: ParameterArray): ReusableProgram;
+  later(accumulation: readonly Accumulation[]): ReusableProgram;
 }
 
 const gradientPrefix = "gradient/";
-
-/** Per-token values of one role in the order of a packed batch's scored tokens. */
-function inSlots(batch: PackedBatch, role: number, scores: readonly TreeScores[]): Float32Array {
-  const next = new Int32Array(batch.shape.records + 1);
-  return Float32Array.from(
-    batch.segments[role],
-    (record) => scores[Number(record)]?.[role][next[Number(record)]++] ?? 0,
-  );
-}

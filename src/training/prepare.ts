@@ -1,16 +1,24 @@
 /** Everything a run needs before its first step: back end, model, tokenizer, rows, objective, and what `auto` settings come to. */
-import { type DataRecord } from "../data/records.ts";
-import { type LoadedRecords, type Skipped, loadRecords, showSource } from "../data/load-records.ts";
-import { type RowBuilder, type TokenRow, buildRow } from "../data/rows.ts";
+import {
+  type LoadedRecords,
+  type Skipped,
+  type Source,
+  loadRecords,
+  showSource,
+} from "../data/load-records.ts";
+import { type DataRecord, formats, parseRecord } from "../data/records.ts";
+import type { RecordKind } from "../data/record-kinds.ts";
+import { type RowBuilder, type RowSettings, buildRows } from "../data/rows.ts";
+import { type TokenRow, rolesIn, tokensOf } from "../data/token-row.ts";
 import type { Backend } from "../engine/backends/backend.ts";
 import { openBackend } from "../engine/backends/open.ts";
 import { RequestError } from "../errors.ts";
 import { type LanguageModel, loadLanguageModel } from "../models/language-model.ts";
-import { type Term, canUse } from "../objectives/combined.ts";
-import { type RecordKind } from "../objectives/objective.ts";
+import { type Term, checkBatch } from "../objectives/combined.ts";
+import { type Touched, touchedBy } from "../objectives/touched.ts";
 import { type Tokenizer, hasTokenizer, loadTokenizer } from "../text/tokenizer.ts";
-import { touchesReference } from "./packed-scores.ts";
 import type { Recipe } from "./recipe.ts";
+import { checkRow, dataKindsOf, objectivesFor, rowKindFor, usefulFor } from "./requirements.ts";
 
 /** What a caller may pass instead of what the recipe names. */
 export interface Given {
@@ -33,7 +41,8 @@ export interface Prepared {
   readonly kind: RecordKind;
   readonly rows: readonly TokenRow[];
   readonly evalRows: readonly TokenRow[];
-  readonly needsReference: boolean;
+  /** What the objectives touch of such rows. */
+  readonly touched: Touched;
   readonly skipped: readonly Skipped[];
   /** Records whose prompt or completion was cut, and how many tokens in all. */
   readonly truncated: { readonly records: number; readonly tokens: number };
@@ -42,12 +51,15 @@ export interface Prepared {
   readonly steps: number;
   /** Optional record fields that occur. */
   readonly fields: ReadonlySet<string>;
+  /** Roles that occur. */
+  readonly present: ReadonlySet<string>;
 }
 
 /** Tokens that a piece of a batch aims at: matrices large enough to be fast, activations small enough for the caches. */
 const pieceTokens = 1024;
 
 export async function prepare(recipe: Recipe, given: Given): Promise<Prepared> {
+  const { terms } = given;
   const backend =
     given.backend ?? (await openBackend({ threads: recipe.threads === "auto" ? undefined : recipe.threads }));
   const model = given.model ?? (await loadLanguageModel(recipe.model, backend));
@@ -59,52 +71,36 @@ export async function prepare(recipe: Recipe, given: Given): Promise<Prepared> {
     vocabularySize: model.architecture.vocabularySize,
     endIds: model.endIds.length > 0 ? model.endIds : [tokenizer?.endId].filter((id) => id !== undefined),
     limits: { maxLength, truncation: recipe.data.truncation },
+    settings: terms.reduce<RowSettings>((all, { objective }) => ({ ...objective.rows, ...all }), {}),
   };
   const { invalid } = recipe.data;
-  const kind = given.terms[0].objective.record;
-  // Other objectives also take records of other kinds: then the file decides, and what is missing is said when it is touched.
-  const wanted = kind === "pair" ? kind : undefined;
+  const loading = {
+    invalid,
+    kinds: dataKindsOf(terms),
+    hint: (value: unknown, line: number) => hintFor(value, line, builder),
+  };
   const train = rowsOf(
-    await loadRecords(given.records ?? recipe.data.train, { invalid, kind: wanted }),
+    await loadRecords(given.records ?? recipe.data.train, loading),
     builder,
+    terms,
     invalid,
   );
   const evalFrom = given.evalRecords ?? recipe.data.eval;
   const held =
     evalFrom === undefined
       ? undefined
-      : rowsOf(await loadRecords(evalFrom, { invalid, kind: wanted }), builder, invalid);
+      : rowsOf(await loadRecords(evalFrom, loading), builder, terms, invalid, train.kind);
   const evalRows = held?.rows ?? [];
-  const rows = train.rows;
-  const recordKind = oneKind([...rows, ...evalRows]);
-  for (const { objective } of given.terms) {
-    if (!canUse(objective.record, recordKind)) {
-      throw new RequestError({
-        code: "wrong-record-kind",
-        what: `objective ${objective.id} needs ${objective.record} records`,
-        where: showSource(rows[0].source),
-        why: `these are ${recordKind} records`,
-        fix: "Use another objective or other data",
-      });
-    }
-  }
-  const coupled = given.terms.find((t) => t.objective.coupled);
-  const size = recipe.train.batchSize;
-  const lonely = [rows, evalRows].find((list) => list.length > 0 && (size === 1 || list.length % size === 1));
-  if (coupled && lonely) {
-    throw new RequestError({
-      code: "batch-of-one",
-      what: `objective ${coupled.objective.id} needs at least two records in a batch`,
-      why: `${lonely.length} records in batches of ${size} leave one alone`,
-      fix: "Choose another train.batchSize",
-    });
-  }
-  const needsReference = touchesReference(given.terms, recordKind);
-  if (needsReference && recipe.reference === "none") {
+  const { rows, kind } = train;
+  const all = [...rows, ...evalRows];
+  const fields = fieldsOf(all);
+  const touched = touchedBy(terms, kind, { fields });
+  checkBatches(terms, recipe, { rows, evalRows, weighted: fields.has("weight") });
+  if (touched.reference && recipe.reference === "none") {
     throw new RequestError({
       code: "reference-needed",
       what: "reference: none",
-      why: `objective ${given.terms.map((t) => t.objective.id).join(", ")} needs a reference`,
+      why: `objective ${terms.map((t) => t.objective.id).join(", ")} needs a reference`,
       fix: "Set reference: same",
     });
   }
@@ -117,7 +113,7 @@ export async function prepare(recipe: Recipe, given: Given): Promise<Prepared> {
   }
   const perEpoch = Math.ceil(rows.length / recipe.train.batchSize);
   const steps = recipe.train.steps ?? recipe.train.epochs * perEpoch;
-  const meanTokens = rows.reduce((n, r) => n + rowTokens(r), 0) / rows.length;
+  const meanTokens = rows.reduce((n, r) => n + tokensOf(r), 0) / rows.length;
   const microBatch =
     recipe.train.microBatch === "auto"
       ? Math.min(recipe.train.batchSize, Math.max(1, Math.round(pieceTokens / meanTokens)))
@@ -132,11 +128,11 @@ export async function prepare(recipe: Recipe, given: Given): Promise<Prepared> {
     backend,
     model,
     tokenizer,
-    terms: given.terms,
-    kind: recordKind,
+    terms,
+    kind,
     rows,
     evalRows,
-    needsReference,
+    touched,
     skipped: [...train.skipped, ...(held?.skipped ?? [])],
     truncated: {
       records: rows.filter((r) => r.truncated > 0).length,
@@ -144,30 +140,92 @@ export async function prepare(recipe: Recipe, given: Given): Promise<Prepared> {
     },
     warnings: [...new Set(rows.flatMap((r) => r.warning ?? []))],
     steps,
-    fields: new Set([...rows, ...evalRows].flatMap((r) => Object.keys(r.fields))),
+    fields,
+    present: new Set(all.flatMap(rolesIn)),
   };
 }
 
-/** Tokens of a row when prompt and completions are written once. */
-function rowTokens({ prompt, completions }: TokenRow): number {
-  return completions.reduce((n, c) => n + c.length, prompt.length);
+/** For whom a record would do that this run cannot use. */
+function hintFor(value: unknown, line: number, builder: RowBuilder): string | undefined {
+  const parsed = parseRecord(value);
+  if ("problem" in parsed) return undefined;
+  return usefulFor(objectivesFor(parsed.record, { file: "this record", line }, builder));
 }
 
-function rowsOf(loaded: LoadedRecords, builder: RowBuilder, invalid: "error" | "skip") {
-  const rows: TokenRow[] = [];
-  const skipped = [...loaded.skipped];
-  for (const { record, source } of loaded.records) {
-    try {
-      rows.push(buildRow(record satisfies DataRecord, source, builder));
-    } catch (error) {
-      if (invalid === "error" || !(error instanceof RequestError)) throw error;
-      skipped.push({
-        source,
-        field: "",
-        why: [error.report.what, error.report.why].filter(Boolean).join(": "),
-        fix: error.report.fix,
+/** Every batch must hold as many records as the objectives need, the last one of an epoch too. */
+function checkBatches(
+  terms: readonly Term[],
+  recipe: Recipe,
+  {
+    rows,
+    evalRows,
+    weighted,
+  }: { rows: readonly TokenRow[]; evalRows: readonly TokenRow[]; weighted: boolean },
+): void {
+  const size = recipe.train.batchSize;
+  checkBatch(terms, size, weighted, "train.batchSize");
+  for (const list of [rows, evalRows]) {
+    const rest = list.length % size;
+    const demanding = terms.find((t) => list.length > 0 && rest > 0 && rest < t.objective.leastRecords);
+    if (demanding) {
+      throw new RequestError({
+        code: "batch-of-one",
+        what: `objective ${demanding.objective.id} needs at least two records in a batch`,
+        why: `${list.length} records in batches of ${size} leave one alone`,
+        fix: "Choose another train.batchSize",
       });
     }
+  }
+}
+
+function rowsOf(
+  loaded: LoadedRecords,
+  builder: RowBuilder,
+  terms: readonly Term[],
+  invalid: "error" | "skip",
+  wanted?: RecordKind,
+) {
+  const [first] = loaded.records;
+  const kind = kindOf(first.record, terms);
+  if (wanted !== undefined && kind !== wanted) {
+    throw new RequestError({
+      code: "mixed-records",
+      what: `${kind} records to evaluate on, ${wanted} records to train on`,
+      where: showSource(first.source),
+      fix: "Keep records of one kind in a run",
+    });
+  }
+  const made: { rows: readonly TokenRow[]; record: DataRecord; source: Source }[] = [];
+  const rows: TokenRow[] = [];
+  const skipped = [...loaded.skipped];
+  /** Does something with a record, which is skipped if that is wanted and it cannot be used. */
+  const attempt = (source: Source, work: () => void) => {
+    try {
+      work();
+    } catch (error) {
+      if (invalid === "error" || !(error instanceof RequestError)) throw error;
+      const why = [error.report.what, error.report.why].filter(Boolean).join(": ");
+      skipped.push({ source, field: "", why, fix: error.report.fix });
+    }
+  };
+  for (const { record, source } of loaded.records) {
+    if (kindOf(record, terms) !== kind) {
+      throw new RequestError({
+        code: "mixed-records",
+        what: `a ${formats[record.format].kind} record among ${formats[first.record.format].kind} records`,
+        where: showSource(source),
+        fix: "Keep records of one kind in a run",
+      });
+    }
+    attempt(source, () => made.push({ rows: buildRows(record, source, builder, kind), record, source }));
+  }
+  // What must be there depends on what some record has.
+  const touched = touchedBy(terms, kind, { fields: fieldsOf(made.flatMap((m) => m.rows)) });
+  for (const { rows: own, record, source } of made) {
+    attempt(source, () => {
+      for (const row of own) checkRow(row, touched, terms, () => objectivesFor(record, source, builder));
+      rows.push(...own);
+    });
   }
   if (rows.length === 0) {
     throw new RequestError({
@@ -178,19 +236,15 @@ function rowsOf(loaded: LoadedRecords, builder: RowBuilder, invalid: "error" | "
       fix: skipped[0]?.fix,
     });
   }
-  return { rows, skipped };
+  return { rows, skipped, kind };
 }
 
-function oneKind(rows: readonly TokenRow[]): RecordKind {
-  const [first] = rows;
-  const other = rows.find((r) => r.kind !== first.kind);
-  if (other) {
-    throw new RequestError({
-      code: "mixed-records",
-      what: `a ${other.kind} record among ${first.kind} records`,
-      where: showSource(other.source),
-      fix: "Keep records of one kind in a run",
-    });
-  }
-  return first.kind;
+const fieldsOf = (rows: readonly TokenRow[]) => new Set(rows.flatMap((r) => Object.keys(r.fields)));
+
+/** The kind of rows that a record becomes. Loading has let through only records that have one. */
+function kindOf(record: DataRecord, terms: readonly Term[]): RecordKind {
+  const data = formats[record.format].kind;
+  const kind = rowKindFor(terms, data);
+  if (kind === undefined) throw new TypeError(`no rows can be made of ${data} records`);
+  return kind;
 }

@@ -5,50 +5,64 @@
 import { exists, joinPath, makeFolder, userCacheFolder } from "../formats/files.ts";
 import { openSafetensors, writeSafetensors } from "../formats/safetensors.ts";
 import { sha256 } from "../formats/sha256.ts";
-import type { TokenRow } from "../data/rows.ts";
+import { type TokenRow, completionsOf } from "../data/token-row.ts";
 import { type LanguageModel, fingerprint } from "../models/language-model.ts";
-import { TextScorer, type TreeScores } from "../scoring/text-scorer.ts";
+import { type RowScores, TextScorer } from "../scoring/text-scorer.ts";
 
 export interface ReferenceScores {
-  /** Per-token log-probabilities of each row's completions. */
-  readonly scores: readonly TreeScores[];
+  /** Per-token log-probabilities of each row's completions, by role. */
+  readonly scores: readonly RowScores[];
   /** Whether they came from the cache. */
   readonly cached: boolean;
 }
 
-/** Loads or computes the reference's scores of the rows. A cache that cannot be read is made anew. */
+/** Loads or computes the reference's scores of the roles of rows. A cache that cannot be read is made anew. */
 export async function referenceScores(
   reference: LanguageModel,
   rows: readonly TokenRow[],
+  roles: readonly string[],
   onProgress?: (done: number) => void,
 ): Promise<ReferenceScores> {
-  const trees = rows.map(({ prompt, completions }) => ({ prompt, completions }));
+  const content = rows.map((row) => row.trees);
   const key = sha256(
-    JSON.stringify(["reference-scores 1", reference.backend.id, fingerprint(reference), trees]),
+    JSON.stringify(["reference-scores 2", reference.backend.id, fingerprint(reference), roles, content]),
   );
   const folder = joinPath(userCacheFolder(), "reference");
   const path = joinPath(folder, `${key}.safetensors`);
-  const lengths = trees.flatMap((t) => t.completions.map((c) => c.length));
-  const total = lengths.reduce((a, b) => a + b, 0);
+  const total = rows.reduce(
+    (n, row) => n + roles.reduce((m, role) => m + completionsOf(row, role).flat().length, 0),
+    0,
+  );
   if (await exists(path)) {
     const flat = await openSafetensors(path)
       .then((file) => file.readFloat32("logps"))
       .catch(() => undefined);
-    if (flat?.length === total) return { scores: split(flat, rows), cached: true };
+    if (flat?.length === total) return { scores: split(flat, rows, roles), cached: true };
   }
-  const scores = await new TextScorer(reference).score(trees, onProgress);
+  const scores = await new TextScorer(reference).scoreRows(rows, roles, onProgress);
   const flat = new Float32Array(total);
   let at = 0;
-  for (const list of scores.flat()) {
-    flat.set(list, at);
-    at += list.length;
+  for (const own of scores) {
+    for (const role of roles) {
+      for (const list of own[role] ?? []) {
+        flat.set(list, at);
+        at += list.length;
+      }
+    }
   }
   await makeFolder(folder);
   await writeSafetensors(path, [{ name: "logps", shape: [total], data: flat }], {});
   return { scores, cached: false };
 }
 
-function split(flat: Float32Array, rows: readonly TokenRow[]): TreeScores[] {
+function split(flat: Float32Array, rows: readonly TokenRow[], roles: readonly string[]): RowScores[] {
   let at = 0;
-  return rows.map((row) => row.completions.map((c) => flat.subarray(at, (at += c.length))));
+  return rows.map((row) =>
+    Object.fromEntries(
+      roles.map((role) => [
+        role,
+        completionsOf(row, role).map((ids) => flat.subarray(at, (at += ids.length))),
+      ]),
+    ),
+  );
 }

@@ -7,15 +7,7 @@ import { WorkError } from "../errors.ts";
 import type { Sample } from "../evaluation/samples.ts";
 import { exists, publishFolder, readJson, writeFileAtomic } from "../formats/files.ts";
 import { appendJsonl, truncateJsonl } from "../formats/jsonl.ts";
-import {
-  type LanguageModel,
-  copyOf,
-  loadLanguageModel,
-  saveLanguageModel,
-} from "../models/language-model.ts";
-import { ParameterArray } from "../nn/parameters.ts";
-import { adamW } from "../optim/adamw.ts";
-import { clipFactor, gradientNorm } from "../optim/gradient-norm.ts";
+import { saveLanguageModel } from "../models/language-model.ts";
 import { schedule } from "../optim/schedule.ts";
 import { loadNewestCheckpoint, saveCheckpoint } from "./checkpoint.ts";
 import { type Evaluation, Evaluator } from "./evaluation.ts";
@@ -24,9 +16,11 @@ import { type BatchResult, ObjectivePrograms } from "./objective-programs.ts";
 import { batchIndices } from "./order.ts";
 import { type Given, type Prepared, prepare } from "./prepare.ts";
 import type { Recipe } from "./recipe.ts";
-import { referenceScores } from "./reference-scores.ts";
+import { constantRoles, follow, referencesOf } from "./references.ts";
 import { type RunResult, resultOf } from "./result.ts";
 import { writeReport } from "./report/write-report.ts";
+import { companionsOf, releaseTrained, trainedBy } from "./trained.ts";
+import { updatesOf } from "./updates.ts";
 import { type RunFolder, keepRecipe, openRunFolder, resumedRecipe } from "./run-folder.ts";
 
 export interface TrainOptions extends Given {
@@ -98,39 +92,44 @@ async function* runIn(
   const { model, backend, steps } = prepared;
   const { train: settings, run, evaluate } = prepared.recipe;
 
-  const reference = await referenceOf(prepared);
-  if (prepared.needsReference) yield { type: "phase", text: "scoring with the reference" };
-  const scored =
-    prepared.needsReference && reference
-      ? await referenceScores(reference, [...prepared.rows, ...prepared.evalRows])
-      : undefined;
-  if (scored?.cached) yield { type: "phase", text: "reference scores taken from the cache" };
-  const trainScores = scored?.scores.slice(0, prepared.rows.length);
-  const evalScores = scored?.scores.slice(prepared.rows.length);
+  if (constantRoles(prepared).length > 0) yield { type: "phase", text: "scoring with the reference" };
+  const references = await referencesOf(prepared);
+  if (references.cached) yield { type: "phase", text: "reference scores taken from the cache" };
 
-  const gradients = ParameterArray.allocate(backend, model.weights.layout);
-  const optimizer = await adamW(backend, model.weights, gradients, settings);
-  const norm = await gradientNorm(backend, gradients);
+  const companions = companionsOf(prepared.terms);
+  const trained = trainedBy(model, companions, settings.seed);
+  const updates = await updatesOf(backend, trained, settings);
   const rate = schedule(settings.schedule, {
     learningRate: settings.learningRate,
     steps,
     warmup: settings.warmup,
   });
-  const shared = { model, terms: prepared.terms, kind: prepared.kind, fields: prepared.fields };
-  const programs = new ObjectivePrograms({ ...shared, gradients });
+  const shared = {
+    ...prepared,
+    trained,
+    reference: references.live,
+    liveReference: references.sync !== undefined,
+    maxLength: Number(prepared.recipe.data.maxLength),
+    seed: settings.seed,
+  };
+  const programs = new ObjectivePrograms({ ...shared, computeGradients: true });
   const evaluator =
     evaluate &&
     new Evaluator({
       prepared,
-      programs: new ObjectivePrograms(shared),
-      referenceScores: evalScores,
-      reference,
+      programs: new ObjectivePrograms({ ...shared, computeGradients: false }),
+      referenceScores: references.held,
+      reference: references.base,
       samples: folder.samples,
     });
 
-  const state = { weights: model.weights.flat, ...optimizer.state };
+  const state = {
+    ...updates.state,
+    ...(references.sync && references.live && { reference: references.live.weights.flat }),
+  };
   const resumed = options.resume ? await loadNewestCheckpoint(folder.checkpoints, state) : undefined;
   let step = resumed?.step ?? 0;
+  let running = resumed?.running ?? {};
   if (options.resume)
     yield {
       type: "phase",
@@ -143,7 +142,8 @@ async function* runIn(
   const evaluations = (await truncateJsonl(folder.evaluations, upTo)) as unknown as Evaluation[];
   const began = performance.now() - (resumed?.seconds ?? 0) * 1000;
   const seconds = () => (performance.now() - began) / 1000;
-  const save = () => saveCheckpoint(folder.checkpoints, { step, seconds: seconds() }, state, run.keep);
+  const save = () =>
+    saveCheckpoint(folder.checkpoints, { step, seconds: seconds(), running }, state, run.keep);
 
   const evaluateNow = async function* (): AsyncGenerator<TrainEvent> {
     if (!evaluator || evaluations.some((e) => e.step === step)) return;
@@ -151,7 +151,7 @@ async function* runIn(
       type: "phase",
       text: evaluator.prompts > 0 ? `sampling ${evaluator.prompts} held-out prompts` : "evaluating",
     };
-    const { evaluation, samples } = await evaluator.run(step, signal);
+    const { evaluation, samples } = await evaluator.run(step, running, signal);
     evaluations.push(evaluation);
     await appendJsonl(folder.evaluations, evaluation);
     yield { type: "evaluation", evaluation, samples };
@@ -177,8 +177,13 @@ async function* runIn(
         prepared.recipe.data.shuffle,
       );
       const rows = indices.map((i) => prepared.rows[i]);
-      const result = await programs.run(rows, trainScores && indices.map((i) => trainScores[i]), microBatch);
-      const gradNorm = await norm();
+      const known = references.train;
+      const result = await programs.run(rows, known && indices.map((i) => known[i]), microBatch, {
+        step: step + 1,
+        epoch: Math.floor(step / Math.ceil(prepared.rows.length / settings.batchSize)),
+        running,
+      });
+      const gradNorm = await updates.norm();
       const learningRate = rate(step + 1);
       const finite = Number.isFinite(result.loss) && Number.isFinite(gradNorm);
       if (!finite) {
@@ -195,9 +200,12 @@ async function* runIn(
           });
         yield { type: "warning", text: `${text}; the step is skipped` };
       } else {
-        await optimizer.update(step + 1, learningRate, clipFactor(gradNorm, settings.maxGradNorm));
+        await updates.update(step + 1, learningRate);
+        running = { ...running, ...result.running };
       }
       step++;
+      if (references.sync && references.live && step % references.sync.every === 0)
+        follow(references.live, model, references.sync.mix);
       const elapsed = (performance.now() - started) / 1000;
       const metrics = {
         ...stepMetrics(result),
@@ -224,6 +232,12 @@ async function* runIn(
     // A sampling that was cut short by the signal ends here: what was trained is saved all the same.
     if (signal?.aborted && !(error instanceof Interrupted)) await stopIfAsked();
     throw error;
+  } finally {
+    await programs.release();
+    await evaluator?.release();
+    updates.release();
+    references.release();
+    releaseTrained(backend, trained);
   }
 
   yield { type: "phase", text: "saving the model" };
@@ -234,21 +248,6 @@ async function* runIn(
   await writeFileAtomic(folder.result, `${JSON.stringify(result)}\n`);
   yield { type: "end", result };
   return result;
-}
-
-/** The model that the policy is held to: a copy of where it starts, or another one. Undefined where nothing asks for it. */
-async function referenceOf({
-  recipe,
-  model,
-  backend,
-  needsReference,
-}: Prepared): Promise<LanguageModel | undefined> {
-  const measured = recipe.evaluate?.metrics.some((m) => m === "kl" || m === "winRate") ?? false;
-  if (!needsReference && !measured) return undefined;
-  if (recipe.reference !== "same" && recipe.reference !== "none")
-    return loadLanguageModel(recipe.reference, backend);
-  // Reference scores are taken before the first update: only measuring later needs a copy that stays.
-  return measured ? copyOf(model) : model;
 }
 
 /** Names the records whose loss is not a number, or says that only the gradient is not. */

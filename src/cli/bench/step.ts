@@ -43,25 +43,27 @@ export async function benchStep(repeats = 9): Promise<StepBench> {
   const { architecture, weights } = model;
   const rng = random(1, "bench");
   // One more token than is scored: the first is only given.
-  const trees = Array.from({ length: rows }, () => {
+  const records = Array.from({ length: rows }, () => {
     const ids = Array.from({ length: time }, () => rng.integer(config.vocab_size));
-    return { prompt: ids.slice(0, 1), completions: [ids.slice(1)] };
+    const branches = [[{ role: "completion", ids: ids.slice(1) }]];
+    return { trees: [{ prompt: ids.slice(0, 1), branches }] };
   });
-  const batch = pack(trees, 1, architecture.rope);
+  const roles = [{ name: "completion", many: false }];
+  const batch = pack(records, roles, architecture.rope);
   // All positions count: the last one of each row predicts a token too.
   batch.index.forEach((_, i) => (batch.index[i] = BigInt(i)));
   batch.targets.forEach((_, i) => (batch.targets[i] = BigInt(rng.integer(config.vocab_size))));
 
   const graph = new Graph();
   const declared = declareWeights(graph, architecture.parameters);
-  const scores = scoreText(graph, architecture, declared.weights, batch.shape, ["completion"]);
+  const scores = scoreText(graph, architecture, declared.weights, batch.shape, roles);
   const loss = neg(div(sum(scores.roles[0].logps), batch.index.length));
   const outputs: Record<string, Tensor> = { loss };
   gradients(loss, declared.tensors).forEach((g, i) => {
     if (g) outputs[`gradient/${declared.tensors[i].id}`] = g;
   });
   const step = (await compile(backend, graph, outputs)).bind(
-    { ...weights.named(), ...batchArrays(batch, ["completion"]) },
+    { ...weights.named(), ...batchArrays(batch, roles) },
     ParameterArray.allocate(backend, weights.layout).named("gradient/"),
   );
 

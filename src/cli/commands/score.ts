@@ -1,9 +1,10 @@
 /** `prefopt score`: log-probabilities of given completions, through the row builder and scorer of training. */
-import { type TokenRow, buildRow } from "../../data/rows.ts";
+import { buildRow } from "../../data/rows.ts";
+import { type TokenRow, completionsOf, rolesIn } from "../../data/token-row.ts";
 import { invalidRecord } from "../../data/load-records.ts";
 import { parseRecord } from "../../data/records.ts";
-import { rolesOf } from "../../objectives/objective.ts";
-import { TextScorer, type TreeScores } from "../../scoring/text-scorer.ts";
+import { isMany } from "../../data/record-kinds.ts";
+import { type RowScores, TextScorer } from "../../scoring/text-scorer.ts";
 import type { CommandModule } from "../command.ts";
 import { inputLines } from "../input.ts";
 import { openModel, rowBuilder } from "../model.ts";
@@ -43,21 +44,20 @@ export const command: CommandModule = {
 };
 
 async function scored(scorer: TextScorer, rows: readonly TokenRow[]): Promise<object[]> {
-  const results = new Array<object>(rows.length);
-  for (const kind of Object.keys(rolesOf) as (keyof typeof rolesOf)[]) {
-    const of = rows.flatMap((row, i) => (row.kind === kind ? [i] : []));
-    if (of.length === 0) continue;
-    const scores = await scorer.score(of.map((i) => rows[i]));
-    of.forEach((i, k) => (results[i] = lineOf(rows[i], scores[k])));
-  }
-  return results;
+  const scores = await scorer.scoreRows(rows);
+  return rows.map((row, i) => lineOf(row, scores[i]));
 }
 
-function lineOf(row: TokenRow, scores: TreeScores): object {
-  const parts = row.completions.map((ids, k) => {
-    const logps = [...scores[k]];
-    return { logps, sum: logps.reduce((a, b) => a + b, 0), ids };
-  });
-  if (row.kind === "plain") return parts[0];
-  return Object.fromEntries(rolesOf[row.kind].map((role, k) => [role, parts[k]]));
+/** One completion as it is; several under their names, those of a list in a list. */
+function lineOf(row: TokenRow, scores: RowScores): object {
+  const part = (role: string) => {
+    const all = completionsOf(row, role).map((ids, k) => {
+      const logps = [...scores[role][k]];
+      return { logps, sum: logps.reduce((a, b) => a + b, 0), ids };
+    });
+    return isMany(row.kind, role) ? all : all[0];
+  };
+  const roles = rolesIn(row);
+  if (row.kind === "plain") return part("completion");
+  return Object.fromEntries(roles.map((role) => [role, part(role)]));
 }

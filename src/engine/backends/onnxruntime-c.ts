@@ -60,7 +60,7 @@ type Api = Record<keyof typeof table, NativeFunction> &
 export interface COptions {
   /** Threads of the pool; default: physical cores within the limits of the process. */
   threads?: number;
-  /** Keep waiting threads busy: fastest on quiet cores, wasteful on shared ones. */
+  /** Keep waiting threads busy: fastest on quiet cores, wasteful on shared ones. `PREFOPT_SPIN=0` turns it off. */
   spin?: boolean;
 }
 
@@ -72,7 +72,7 @@ export function openOnnxRuntimeC(options: COptions = {}): Backend {
   return opened;
 }
 
-function open({ threads = usableCores(), spin = true }: COptions): Backend {
+function open({ threads = usableCores(), spin = process.env.PREFOPT_SPIN !== "0" }: COptions): Backend {
   const api = loadApi(libraryPath());
   const check = checker(api);
   const made = (fn: NativeFunction, ...args: unknown[]): Pointer => {

@@ -138,6 +138,13 @@ export const softplus: Unary = (x) => {
 /** ln of the logistic function: -softplus(-x) */
 export const logSigmoid: Unary = (x) => neg(softplus(neg(x)));
 
+/** e^x - 1 = tanh(x/2) (e^x + 1), without cancellation near 0. */
+export const expm1: Unary = (x) => {
+  const { graph } = x;
+  const y = graph.untaped(() => mul(tanh(mul(0.5, x)), add(exp(x), 1)));
+  return graph.record(y, [x], (dy) => [mul(dy, add(y, 1))]);
+};
+
 /** ln(1 + e) for e in [0, 1], accurate for tiny e: with u = fl(1 + e), ln(u) e / (u - 1) (Kahan), e itself where u = 1. */
 function log1pOfSmall(e: Tensor): Tensor {
   const u = add(1, e);
@@ -179,5 +186,5 @@ export function toFloat(x: Tensor): Tensor {
 
 /** The same value without a gradient. */
 export function stopGradient(x: Tensor): Tensor {
-  return relabel(x, x.shape);
+  return x.graph.detach(x);
 }

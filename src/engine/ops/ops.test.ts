@@ -14,6 +14,7 @@ import { logSumExp, mean, sum } from "./reduce.ts";
 import { rotary } from "./rotary.ts";
 import { concat, expand, rename, reshape, slice, transpose } from "./shape.ts";
 import { tokenLogProbs } from "./token-log-probs.ts";
+import { type VocabularyQuantity, vocabularyScores } from "./vocabulary-scores.ts";
 
 const [n, m, k, one] = [dim("n", 3), dim("m", 4), dim("k", 5), dim("one", 1)];
 const matrix = { shape: [n, m] };
@@ -25,6 +26,7 @@ describe("elementwise", () => {
     tanh: e.tanh,
     sigmoid: e.sigmoid,
     silu: e.silu,
+    expm1: e.expm1,
     softplus: e.softplus,
     logSigmoid: e.logSigmoid,
     neg: e.neg,
@@ -306,6 +308,89 @@ describe("token log-probabilities", () => {
     expect(await valuesOf(({ h, w, t }: Ops) => tokenLogProbs(h, w, t, 2), values)).toEqual(whole);
   });
 });
+
+describe("scores over the vocabulary", () => {
+  const [rows, width, other, vocabulary] = [dim("rows", 5), dim("h", 3), dim("g", 2), dim("v", 7)];
+  const given = {
+    h: { shape: [rows, width] },
+    w: { shape: [vocabulary, width] },
+    g: { shape: [rows, other], values: Array.from({ length: 10 }, (_, i) => Math.sin(3 * i)) },
+    u: { shape: [vocabulary, other], values: Array.from({ length: 14 }, (_, i) => Math.cos(2 * i)) },
+    t: { shape: [rows], integers: [6, 0, 2, 6, 6] },
+  };
+  const scores = (wanted: VocabularyQuantity[], chunk?: number) => (i: Ops) =>
+    concat(
+      wanted.map((q) => {
+        const found = vocabularyScores(
+          {
+            hidden: i.h,
+            head: i.w,
+            targets: i.t,
+            referenceHidden: e.stopGradient(i.g),
+            referenceHead: e.stopGradient(i.u),
+          },
+          wanted,
+          chunk,
+        )[q];
+        if (!found) throw new Error(`${q} is missing`);
+        return found;
+      }),
+      "rows",
+    );
+  const floats = { h: given.h, w: given.w };
+  test.each([
+    [["logp"], undefined],
+    [["kl"], undefined],
+    [["reverseKl"], 2],
+    [["logp", "kl", "reverseKl"], 2],
+    [["logp", "kl", "collision"], 3],
+  ] as const)("%j, chunks of %s", async (wanted, chunk) => {
+    const build = scores([...wanted].filter((q) => q !== "collision") as VocabularyQuantity[], chunk);
+    // The reference's side has no gradient: it stays outside of what is checked.
+    await checkGradients(
+      ({ h, w, t }: Ops) => {
+        const fixed = (x: { shape: (typeof rows)[]; values: number[] }, name: string) =>
+          h.graph.inputs.find((i) => i.id === name) ?? constant(h, x);
+        return build({ h, w, t, g: fixed(given.g, "g"), u: fixed(given.u, "u") });
+      },
+      { ...floats, t: given.t },
+    );
+  });
+  test("values are those of the definitions", async () => {
+    const values = {
+      ...given,
+      h: { ...given.h, values: Array.from({ length: 15 }, (_, i) => Math.sin(i)) },
+      w: { ...given.w, values: Array.from({ length: 21 }, (_, i) => Math.cos(i)) },
+    };
+    const all: VocabularyQuantity[] = ["logp", "kl", "reverseKl", "collision"];
+    const found = await valuesOf(scores(all), values);
+    const distribution = (h: number[], w: number[], k: number, row: number) => {
+      const z = Array.from({ length: 7 }, (_, v) =>
+        Array.from({ length: k }, (_, i) => h[row * k + i] * w[v * k + i]).reduce((a, b) => a + b),
+      );
+      const total = z.reduce((a, x) => a + Math.exp(x), 0);
+      return z.map((x) => Math.exp(x) / total);
+    };
+    for (let row = 0; row < 5; row++) {
+      const p = distribution(values.h.values, values.w.values, 3, row);
+      const r = distribution(given.g.values, given.u.values, 2, row);
+      const sumOf = (f: (v: number) => number) => p.reduce((s, _, v) => s + f(v), 0);
+      [
+        Math.log(p[given.t.integers[row]]),
+        sumOf((v) => r[v] * Math.log(r[v] / p[v])),
+        sumOf((v) => p[v] * Math.log(p[v] / r[v])),
+        Math.log(sumOf((v) => p[v] ** 2)),
+      ].forEach((expected, q) => expect(found[q * 5 + row]).toBeCloseTo(expected, 10));
+    }
+    expect(await valuesOf(scores(all, 2), values)).toEqual(found);
+  });
+});
+
+/** A constant matrix of a graph, row by row. */
+function constant(like: Tensor, { shape, values }: { shape: Tensor["shape"]; values: number[] }): Tensor {
+  const rows = values.map((v) => reshape(like.graph.scalar(v), [dim("all", 1)]));
+  return reshape(concat(rows, "all"), shape);
+}
 
 describe("ordering", () => {
   test("after leaves values as they are, whatever it waits for", async () => {

@@ -12,6 +12,7 @@ export const aotUnpaired: PairLoss = {
   aliases: ["aot-pair"], // what older versions of TRL call this formula
   difference: false,
   coupled: true,
+  ranked: true,
   smoothing: { least: 0, below: 0.5, unset: 0 },
   loss: ({ chosen, rejected }, { beta, labelSmoothing: epsilon = 0 }) =>
     byRank(chosen.ratio, rejected.ratio, (d) => {

@@ -11,6 +11,7 @@ export const aot: PairLoss = {
   id: "aot",
   difference: false,
   coupled: true,
+  ranked: true,
   smoothing: { least: 0, below: 0.5, unset: 0 },
   loss: ({ chosen, rejected }, { beta, labelSmoothing: epsilon = 0 }) =>
     byRank(sub(chosen.policy, rejected.policy), sub(chosen.reference, rejected.reference), (d) => {

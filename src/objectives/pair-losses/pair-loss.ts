@@ -32,6 +32,8 @@ export interface Pair {
   readonly rejected: Side;
   /** Probability that the label is right: 1 - ε, or the record's own soft label. */
   readonly rightness: Tensor | number;
+  /** δ, what rewards are shifted by: 0, or a mean over the batches so far of these numbers of the pairs. */
+  shift(rewards: Tensor): Tensor | number;
 }
 
 export interface PairLoss {
@@ -43,6 +45,10 @@ export interface PairLoss {
   readonly difference: boolean;
   /** Whether a pair's loss depends on the other pairs of the batch. */
   readonly coupled?: boolean;
+  /** Whether losses belong to ranks of the batch, so that no single pair can be weighted. */
+  readonly ranked?: boolean;
+  /** Whether it knows a shift of rewards. */
+  readonly shifts?: boolean;
   /** Range of ε that makes sense; absent: smoothing has no effect here. */
   readonly smoothing?: { readonly least: number; readonly below: number; readonly unset: number };
   loss(pair: Pair, options: PairLossOptions): Tensor;

@@ -1,0 +1,46 @@
+/**
+ * Hidden states of a model at the scored tokens of a packed batch, without gradients: what a reference contributes to divergences over
+ * the whole vocabulary, and what similarity measures are made of.
+ */
+import { Graph } from "../engine/graph.ts";
+import { gatherRows } from "../engine/ops/indexing.ts";
+import { compile } from "../engine/program.ts";
+import type { LanguageModel } from "../models/language-model.ts";
+import { declareWeights } from "../nn/parameters.ts";
+import type { PackShape, PackedBatch, RoleLayout } from "./packing.ts";
+import { ReusableProgram } from "./reusable-program.ts";
+import { batchArrays, declareBatch, hiddenStates } from "./text-graph.ts";
+
+export class HiddenStates {
+  readonly #model: LanguageModel;
+  readonly #programs = new Map<string, Promise<ReusableProgram>>();
+
+  constructor(model: LanguageModel) {
+    this.#model = model;
+  }
+
+  /** States that predict each scored token of all roles, [scored, hidden] flat; overwritten by the next call of this shape. */
+  async at(batch: PackedBatch, roles: readonly RoleLayout[]): Promise<Float32Array> {
+    const key = JSON.stringify(batch.shape);
+    const program = this.#programs.get(key) ?? this.#compile(batch.shape, roles);
+    this.#programs.set(key, program);
+    const bound = await (await program).with(batchArrays(batch, roles));
+    return bound.outputs.states as Float32Array;
+  }
+
+  async #compile(shape: PackShape, roles: readonly RoleLayout[]): Promise<ReusableProgram> {
+    const { architecture, weights, backend } = this.#model;
+    const graph = new Graph();
+    const declared = declareWeights(graph, architecture.parameters);
+    const inputs = declareBatch(graph, architecture, shape, roles);
+    const states = gatherRows(hiddenStates(architecture, declared.weights, inputs), inputs.index);
+    const program = await compile(backend, graph, { states });
+    return new ReusableProgram(program, weights.named());
+  }
+
+  /** Frees its programs. */
+  async release(): Promise<void> {
+    for (const program of this.#programs.values()) (await program).release();
+    this.#programs.clear();
+  }
+}

@@ -1,0 +1,73 @@
+/**
+ * The models that a policy is held to and measured against: where it starts, or another one; a copy where scores are asked for while the
+ * policy moves; one that follows the policy where the objective says so. Scores that never change are taken once, from a cache.
+ */
+import { promptSuffix } from "../data/record-kinds.ts";
+import { type LanguageModel, copyOf, loadLanguageModel } from "../models/language-model.ts";
+import type { RowScores } from "../scoring/text-scorer.ts";
+import type { Prepared } from "./prepare.ts";
+import { referenceScores } from "./reference-scores.ts";
+import { companionsOf } from "./trained.ts";
+
+export interface References {
+  /** What KL and win rates are measured against; undefined where nothing measures them. */
+  readonly base?: LanguageModel;
+  /** The objective's reference, where it is asked for something that could not be computed beforehand. */
+  readonly live?: LanguageModel;
+  /** Every how many steps the live reference follows the policy, and by how much. */
+  readonly sync?: { readonly every: number; readonly mix: number };
+  /** Scores of the training and held-out rows that never change. */
+  readonly train?: readonly RowScores[];
+  readonly held?: readonly RowScores[];
+  /** Whether these scores came from the cache; undefined where there are none. */
+  readonly cached?: boolean;
+  /** Frees the models that were loaded or copied for this. */
+  release(): void;
+}
+
+/** Roles whose reference scores never change: they are taken once, which takes a while the first time. */
+export function constantRoles({ touched, terms }: Prepared): string[] {
+  if (companionsOf(terms).syncReference) return [];
+  return [...touched.tokens].flatMap(([role, asked]) =>
+    asked.has("reference") && role !== "mismatched" && !promptSuffix.test(role) ? [role] : [],
+  );
+}
+
+/** Loads what a run needs of references, and takes the scores that never change. */
+export async function referencesOf(prepared: Prepared): Promise<References> {
+  const { recipe, model, backend, touched, terms, rows, evalRows } = prepared;
+  const measured = recipe.evaluate?.metrics.some((m) => m === "kl" || m === "winRate") ?? false;
+  const sync = companionsOf(terms).syncReference;
+  const cachedRoles = constantRoles(prepared);
+  const askedLive = [...touched.tokens].some(
+    ([role, asked]) => asked.has("reference") && !cachedRoles.includes(role),
+  );
+  const needsLive = sync !== undefined || touched.referenceVocabulary || askedLive;
+  const owned = new Set<LanguageModel>();
+  const release = () => owned.forEach((m) => backend.free(m.weights.flat.buffer as ArrayBuffer));
+  const own = (copy: LanguageModel) => {
+    owned.add(copy);
+    return copy;
+  };
+  if (!touched.reference && !measured) return { release };
+
+  const other = recipe.reference !== "same" && recipe.reference !== "none";
+  const start = other ? own(await loadLanguageModel(recipe.reference, backend)) : model;
+  // The start is taken down before the policy moves: whoever needs it later gets a copy that stays.
+  const frozen = other ? start : measured || needsLive ? own(copyOf(model)) : model;
+  const references: References = {
+    release,
+    ...(measured && { base: frozen }),
+    ...(needsLive && { live: sync ? own(copyOf(frozen)) : frozen }),
+    ...(sync && { sync }),
+  };
+  if (cachedRoles.length === 0) return references;
+  const { scores, cached } = await referenceScores(start, [...rows, ...evalRows], cachedRoles);
+  return { ...references, train: scores.slice(0, rows.length), held: scores.slice(rows.length), cached };
+}
+
+/** reference ← mix · policy + (1 - mix) · reference (TR-DPO, Gorbatovski et al., arXiv:2404.09656). */
+export function follow(reference: LanguageModel, policy: LanguageModel, mix: number): void {
+  const [r, p] = [reference.weights.flat, policy.weights.flat];
+  for (let i = 0; i < r.length; i++) r[i] = mix * p[i] + (1 - mix) * r[i];
+}
