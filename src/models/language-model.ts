@@ -30,9 +30,19 @@ export async function loadLanguageModel(folder: string, backend: Backend): Promi
   const architecture = architectureOf(config, where);
   const weights = ParameterArray.allocate(backend, layoutOf(architecture.parameters));
   const source = await openWeights(folder);
-  const wanted = new Set(architecture.parameters.map((p) => p.name));
+  /** What the files call each parameter. */
+  const inFile = new Map(
+    architecture.parameters.map(({ name }) => {
+      const other = architecture.otherName(name);
+      return [
+        name,
+        other !== undefined && !source.tensors.has(name) && source.tensors.has(other) ? other : name,
+      ];
+    }),
+  );
+  const wanted = new Set(inFile.values());
   const unexpected = [...source.tensors.keys()].filter(
-    (name) => !wanted.has(name) && !architecture.ignores?.(name),
+    (name) => !wanted.has(name) && !architecture.ignores(name),
   );
   const missing = [...wanted].filter((name) => !source.tensors.has(name));
   if (missing.length > 0 || unexpected.length > 0) {
@@ -52,17 +62,18 @@ export async function loadLanguageModel(folder: string, backend: Backend): Promi
     });
   }
   for (const p of architecture.parameters) {
-    const found = source.tensors.get(p.name)?.shape ?? [];
+    const stored = inFile.get(p.name) ?? p.name;
+    const found = source.tensors.get(stored)?.shape ?? [];
     const sizes = p.shape.map((d) => d.size);
     if (found.join() !== sizes.join()) {
       throw new RequestError({
         code: "weights-mismatch",
-        what: `tensor ${p.name} has shape [${found.join(", ")}]`,
+        what: `tensor ${stored} has shape [${found.join(", ")}]`,
         where: folder,
         why: `config.json makes it [${sizes.join(", ")}]`,
       });
     }
-    await source.readFloat32(p.name, weights.view(p.name));
+    await source.readFloat32(stored, weights.view(p.name));
   }
   return { architecture, weights, backend, folder, ...specialIds(config, generationConfig) };
 }

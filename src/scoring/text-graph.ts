@@ -10,6 +10,7 @@ import { type Dim, type Tensor, dim } from "../engine/tensor.ts";
 import type { TensorArray } from "../engine/backends/backend.ts";
 import type { CausalLm } from "../models/causal-lm.ts";
 import { fullAttention } from "../nn/attention.ts";
+import { layerMasks } from "../nn/masks.ts";
 import type { Weights } from "../nn/parameters.ts";
 import type { PackShape, PackedBatch } from "./packing.ts";
 
@@ -50,13 +51,16 @@ export function scoreText(
   const mask = graph.input("mask", "float", [rows, dim("one", 1), time, dim("keys", shape.time)]);
   const inputs = {
     ids: graph.input("ids", "int64", [tokens]),
+    positions: graph.input("token/positions", "int64", [tokens]),
     cos: graph.input("cos", "float", [tokens, half]),
     sin: graph.input("sin", "float", [tokens, half]),
     order: graph.input("order", "int64", [dim("one", 1), tokens]),
   };
-  const hidden = model.hidden(weights, inputs, fullAttention(model.attention, rows, time, mask));
+  const masks = layerMasks(mask, inputs.positions, model.attention.layers);
+  const hidden = model.hidden(weights, inputs, fullAttention(model.attention, rows, time, masks));
   const states = gatherRows(hidden, graph.input("index", "int64", [scored]));
-  const all = tokenLogProbs(states, model.head(weights), graph.input("targets", "int64", [scored]));
+  const targets = graph.input("targets", "int64", [scored]);
+  const all = tokenLogProbs(states, model.head(weights), targets, undefined, model.finalSoftcap);
 
   let start = 0;
   return {
@@ -84,6 +88,7 @@ function once<T>(make: () => T): () => T {
 export function batchArrays(batch: PackedBatch, roles: readonly string[]): Record<string, TensorArray> {
   const arrays: Record<string, TensorArray> = {
     ids: batch.ids,
+    "token/positions": batch.tokenPositions,
     cos: batch.cos,
     sin: batch.sin,
     order: BigInt64Array.from({ length: batch.ids.length }, (_, i) => BigInt(i)),
