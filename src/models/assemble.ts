@@ -97,3 +97,14 @@ export function assemble(b: Blueprint): CausalLm {
     toConfig: b.toConfig,
   };
 }
+
+/** A configuration for saving: as it was given, without keys of the new style, under the names of this architecture. */
+export function savedConfig(
+  values: Readonly<Record<string, unknown>>,
+  modelType: string,
+  className: string,
+): Record<string, unknown> {
+  const replaced = ["architectures", "model_type", "rope_parameters", "dtype"];
+  const kept = Object.entries(values).filter(([key]) => !replaced.includes(key));
+  return { architectures: [className], model_type: modelType, ...Object.fromEntries(kept) };
+}

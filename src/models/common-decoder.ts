@@ -10,7 +10,7 @@ import { activations } from "../nn/activations.ts";
 import { type Layer, embeddingLayer, linearLayer, rmsNormLayer } from "../nn/layers.ts";
 import type { ParameterSpec, Weights } from "../nn/parameters.ts";
 import { type Rope, type RopeOptions, ropeFromConfig } from "../nn/rotary.ts";
-import { type DecoderLayer, type LayerTools, assemble } from "./assemble.ts";
+import { type DecoderLayer, type LayerTools, assemble, savedConfig } from "./assemble.ts";
 import type { CausalLm } from "./causal-lm.ts";
 import { type ConfigReader, configReader } from "./config-reader.ts";
 
@@ -253,12 +253,8 @@ function gatedMlp(at: string, c: Common, activation: string, bias = false): Laye
 
 /** The configuration as it was given, in the old style, with everything that was read spelled out. */
 function configOf(c: Common, d: Differences): Record<string, unknown> {
-  const newStyle = ["rope_parameters", "dtype"];
-  const given = Object.entries(c.read.values).filter(([key]) => !newStyle.includes(key));
   return {
-    ...Object.fromEntries(given),
-    architectures: [d.className],
-    model_type: d.modelType,
+    ...savedConfig(c.read.values, d.modelType, d.className),
     vocab_size: c.vocabulary.size,
     hidden_size: c.hidden.size,
     intermediate_size: c.inner.size,

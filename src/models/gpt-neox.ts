@@ -8,7 +8,7 @@ import { type Dim, type Tensor, dim } from "../engine/tensor.ts";
 import { activations } from "../nn/activations.ts";
 import { embeddingLayer, layerNormLayer, linearLayer } from "../nn/layers.ts";
 import { ropeFromConfig } from "../nn/rotary.ts";
-import { type DecoderLayer, type LayerTools, assemble } from "./assemble.ts";
+import { type DecoderLayer, type LayerTools, assemble, savedConfig } from "./assemble.ts";
 import type { Weights } from "../nn/parameters.ts";
 import type { Architecture } from "./causal-lm.ts";
 import { configReader } from "./config-reader.ts";
@@ -89,11 +89,7 @@ export const gptNeox: Architecture = (config, where) => {
     // So transformers 5 calls the head in memory.
     otherName: (name) => (name === "embed_out.weight" ? "lm_head.weight" : undefined),
     toConfig: () => ({
-      ...Object.fromEntries(
-        Object.entries(read.values).filter(([key]) => !["rope_parameters", "dtype"].includes(key)),
-      ),
-      architectures: ["GPTNeoXForCausalLM"],
-      model_type: "gpt_neox",
+      ...savedConfig(read.values, "gpt_neox", "GPTNeoXForCausalLM"),
       ...rope.toConfig(),
     }),
   });

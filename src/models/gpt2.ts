@@ -8,7 +8,7 @@ import { type Dim, dim } from "../engine/tensor.ts";
 import { activations } from "../nn/activations.ts";
 import { embeddingLayer, layerNormLayer, linearLayer } from "../nn/layers.ts";
 import { noRope } from "../nn/rotary.ts";
-import { type DecoderLayer, assemble } from "./assemble.ts";
+import { type DecoderLayer, assemble, savedConfig } from "./assemble.ts";
 import type { Architecture } from "./causal-lm.ts";
 import { configReader } from "./config-reader.ts";
 
@@ -84,12 +84,7 @@ export const gpt2: Architecture = (config, where) => {
     buffers: /(^|\.)attn\.(masked_)?bias$/,
     // Files of the bare model lack the prefix.
     otherName: (name) => (name.startsWith("transformer.") ? name.slice("transformer.".length) : undefined),
-    toConfig: () => ({
-      ...Object.fromEntries(Object.entries(read.values).filter(([key]) => key !== "dtype")),
-      architectures: ["GPT2LMHeadModel"],
-      model_type: "gpt2",
-      n_positions: context,
-    }),
+    toConfig: () => ({ ...savedConfig(read.values, "gpt2", "GPT2LMHeadModel"), n_positions: context }),
   });
 };
 

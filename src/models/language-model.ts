@@ -4,7 +4,7 @@
  */
 import type { Backend } from "../engine/backends/backend.ts";
 import { sha256 } from "../formats/sha256.ts";
-import { readModelFolder } from "../formats/hugging-face-config.ts";
+import { configText, readModelFolder } from "../formats/hugging-face-config.ts";
 import { openWeights, writeWeights } from "../formats/weights.ts";
 import { copyFile, exists, joinPath, writeFileAtomic } from "../formats/files.ts";
 import { RequestError } from "../errors.ts";
@@ -120,7 +120,7 @@ export async function saveLanguageModel(
   const { dtype = "F32", tokenizerFrom = model.folder } = options;
   // The type to compute with; files in half precision are only stored so.
   const config = { ...model.architecture.toConfig(), torch_dtype: "float32" };
-  await writeFileAtomic(joinPath(folder, "config.json"), `${JSON.stringify(config, null, 2)}\n`);
+  await writeFileAtomic(joinPath(folder, "config.json"), configText(config));
   const tensors = model.architecture.parameters.map((p) => ({
     name: p.name,
     shape: p.shape.map((d) => d.size),

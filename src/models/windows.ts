@@ -32,11 +32,14 @@ export function qwenWindows(read: ConfigReader, layers: number) {
   const use = read.flag("use_sliding_window");
   // 0 is allowed: every layer slides.
   const first = read.values.max_window_layers === 0 ? 0 : read.count("max_window_layers");
+  const windows = layerWindows(read, layers, (i) => use && i >= first);
+  const window = windows.find((w) => w !== undefined);
   return {
-    windows: layerWindows(read, layers, (i) => use && i >= first),
+    windows,
+    // Some versions of `transformers` look at one of the first two keys, some at both: they never disagree in what is written.
     config: {
-      use_sliding_window: use,
-      sliding_window: read.optionalCount("sliding_window") ?? null,
+      use_sliding_window: window !== undefined,
+      sliding_window: window ?? null,
       max_window_layers: first,
     },
   };

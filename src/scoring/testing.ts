@@ -1,4 +1,4 @@
-/** Gradient norms of the mean next-token loss, for comparisons with PyTorch. */
+/** Gradient norms of the mean next-token loss, logits and hidden states of a row, for comparisons with PyTorch. */
 import { gradients } from "../engine/gradient.ts";
 import { Graph } from "../engine/graph.ts";
 import { div, mul, neg } from "../engine/ops/elementwise.ts";
@@ -8,6 +8,7 @@ import type { Tensor } from "../engine/tensor.ts";
 import { declareWeights } from "../nn/parameters.ts";
 import { pack } from "./packing.ts";
 import { batchArrays, scoreText } from "./text-graph.ts";
+import type { CausalLm } from "../models/causal-lm.ts";
 import type { LanguageModel } from "../models/language-model.ts";
 
 /** Mean negative log-likelihood of all next tokens of one row, and the L2 norm of its gradient for each tensor. */
@@ -35,5 +36,37 @@ export async function lossAndGradientNorms(
   return {
     loss: Number(results.loss[0]),
     norms: Object.fromEntries(declared.tensors.map((t) => [t.id, norm(t.id)])),
+  };
+}
+
+/** What the model makes of one row: logits after every token, and the hidden states of the last one as they pass through. */
+export async function readRow(
+  model: LanguageModel,
+  ids: readonly number[],
+): Promise<{ logits: number[][]; lastStates: number[][] }> {
+  const { architecture, weights, backend } = model;
+  const batch = pack([{ prompt: ids.slice(0, 1), completions: [ids.slice(1)] }], 1, architecture.rope);
+  const graph = new Graph();
+  const declared = declareWeights(graph, architecture.parameters);
+  const outputs: Record<string, Tensor> = {};
+  let layers = 0;
+  const watched: CausalLm = {
+    ...architecture,
+    hidden(w, inputs, attend) {
+      const states = architecture.hidden(w, inputs, attend, (x) => (outputs[`states/${layers++}`] = x));
+      outputs.logits = architecture.logits(w, states);
+      return states;
+    },
+  };
+  scoreText(graph, watched, declared.weights, batch.shape, ["completion"]);
+  const given = { ...weights.named(), ...batchArrays(batch, ["completion"]) };
+  const results = await evaluate(backend, graph, outputs, given);
+  const row = (name: string, t: number, width: number) =>
+    Array.from((results[name] as Float32Array).subarray(t * width, (t + 1) * width));
+  return {
+    logits: ids.map((_, t) => row("logits", t, architecture.vocabularySize)),
+    lastStates: Array.from({ length: layers }, (_, i) =>
+      row(`states/${i}`, ids.length - 1, architecture.hiddenSize),
+    ),
   };
 }
