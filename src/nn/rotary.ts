@@ -1,5 +1,5 @@
 /**
- * Rotary frequencies of a Hugging Face configuration, with every scaling that Llama models use: default, linear, dynamic
+ * Rotary frequencies of a Hugging Face configuration, with every scaling that the models use: default, linear, dynamic
  * (NTK), llama3, YaRN (arXiv:2309.00071) and LongRoPE (arXiv:2402.13753). Tables are made in double precision for given
  * positions; where frequencies depend on the length of a row, the row's own length decides and never that of a batch.
  */
