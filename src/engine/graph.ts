@@ -2,7 +2,7 @@
  * A computation written once: operations append ONNX nodes to a graph, and note on its tape how to differentiate them.
  * Gradients are more nodes of the same graph (`gradient.ts`); the emitter (`onnx.ts`) writes it all down for ONNX Runtime.
  */
-import { type DType, type Shape, Tensor, dim, shapeError } from "./tensor.ts";
+import { type DType, type Dim, type Shape, Tensor, dim, shapeError } from "./tensor.ts";
 
 export type FloatType = "float32" | "float64";
 export type Attribute = number | string | number[] | { float: number };
@@ -75,8 +75,13 @@ export class Graph {
     return this.#constant("int64", [values.length], values, [dim("values", values.length)]);
   }
 
+  /** A vector of constant numbers along a dimension. */
+  floats(values: readonly number[], along: Dim): Tensor {
+    return this.#constant("float", [values.length], values, [along]);
+  }
+
   #constant(dtype: DType, sizes: readonly number[], values: readonly number[], shape: Shape): Tensor {
-    const key = `${dtype}/${sizes.join()}/${values.map((v) => (Object.is(v, -0) ? "-0" : v)).join()}`;
+    const key = `${dtype}/${shape.map((d) => `${d.name} ${d.size}`).join()}/${values.map((v) => (Object.is(v, -0) ? "-0" : v)).join()}`;
     const known = this.#cached.get(key);
     if (known) return known;
     const tensor = new Tensor(this, `#${this.#count++}`, dtype, shape);

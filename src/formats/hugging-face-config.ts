@@ -50,6 +50,32 @@ export async function readModelFolder(folder: string): Promise<ModelFolder> {
   };
 }
 
+/** Numbers that `transformers` refuses or warns of when they are written without a point. */
+const floats = [
+  "attn_logit_softcapping",
+  "final_logit_softcapping",
+  "rms_norm_eps",
+  "layer_norm_eps",
+  "layer_norm_epsilon",
+  "initializer_range",
+  "rope_theta",
+  "rotary_emb_base",
+  "rotary_pct",
+  "partial_rotary_factor",
+  "factor",
+  "low_freq_factor",
+  "high_freq_factor",
+  "attention_factor",
+  "beta_fast",
+  "beta_slow",
+];
+const wholeFloat = new RegExp(`^(\\s*"(?:${floats.join("|")})": -?\\d+)(?=,?$)`, "gm");
+
+/** The text of a config.json, one key a line; numbers of a kind that is never whole in Python get their ".0". */
+export function configText(config: Readonly<Record<string, unknown>>): string {
+  return `${JSON.stringify(config, null, 2).replace(wholeFloat, "$1.0")}\n`;
+}
+
 function asObject(value: unknown, where: string): Record<string, unknown> {
   if (typeof value === "object" && value !== null && !Array.isArray(value))
     return value as Record<string, unknown>;

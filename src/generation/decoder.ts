@@ -5,11 +5,11 @@
  */
 import { Graph } from "../engine/graph.ts";
 import { gatherRows } from "../engine/ops/indexing.ts";
-import { linear } from "../engine/ops/matmul.ts";
 import { type BoundProgram, compile } from "../engine/program.ts";
-import { dim } from "../engine/tensor.ts";
+import { type Tensor, dim } from "../engine/tensor.ts";
 import type { LanguageModel } from "../models/language-model.ts";
 import { type LayerCache, cacheWidth, cachedAttention, fullAttention } from "../nn/attention.ts";
+import { layerMasks } from "../nn/masks.ts";
 import { declareWeights } from "../nn/parameters.ts";
 import { roundedUp } from "../scoring/packing.ts";
 
@@ -109,12 +109,13 @@ export class Decoder {
 
   /** Appends `ids[slot]` to every slot; returns the logits after them, [slots · vocabulary], overwritten by the next step. */
   async step(ids: readonly number[]): Promise<Float32Array> {
-    const { rope } = this.#model.architecture;
+    const { rope, context } = this.#model.architecture;
     const program = await (this.#step ??= this.#compileStep());
     for (let s = 0; s < this.slots; s++) {
       const length = Math.min(this.#lengths[s], this.capacity - 1);
       program.ids[s] = BigInt(ids[s]);
       program.lengths[s] = length;
+      program.positions[s] = BigInt(Math.min(length, context - 1)); // only unused slots get further
       const table = rope.tables([length], length + 1);
       program.cos.set(table.cos, (s * rope.width) / 2);
       program.sin.set(table.sin, (s * rope.width) / 2);
@@ -164,13 +165,14 @@ export class Decoder {
     const total = graph.input("total", "int32", [dim("one", 1)]);
     const inputs = {
       ids: graph.input("ids", "int64", [slots]),
+      positions: graph.input("positions", "int64", [slots]),
       cos: graph.input("cos", "float", [slots, half]),
       sin: graph.input("sin", "float", [slots, half]),
       order: graph.input("order", "int64", [dim("one", 1), slots]),
     };
     const attend = cachedAttention(architecture.attention, past, lengths, total, grown);
     const hidden = architecture.hidden(declared.weights, inputs, attend);
-    const logits = linear(hidden, architecture.head(declared.weights));
+    const logits = architecture.logits(declared.weights, hidden);
     const caches = (prefix: string, of: (i: number) => { keys: unknown; values: unknown }) =>
       Object.fromEntries(
         this.#caches.flatMap((_, i) => [
@@ -180,10 +182,11 @@ export class Decoder {
       );
     const program = await compile(backend, graph, { logits, ...caches("new", (i) => grown[i]) } as Record<
       string,
-      typeof logits
+      Tensor
     >);
     const arrays = {
       ids: new BigInt64Array(this.slots),
+      positions: new BigInt64Array(this.slots),
       cos: new Float32Array(this.slots * half.size),
       sin: new Float32Array(this.slots * half.size),
       lengths: new Int32Array(this.slots),
@@ -209,6 +212,7 @@ interface PromptProgram {
 
 interface StepProgram {
   ids: BigInt64Array;
+  positions: BigInt64Array;
   cos: Float32Array;
   sin: Float32Array;
   lengths: Int32Array;
@@ -232,18 +236,20 @@ async function compilePrompt(
   const mask = graph.input("mask", "float", [rows, dim("one", 1), time, dim("keys", columns)]);
   const inputs = {
     ids: graph.input("ids", "int64", [tokens]),
+    positions: graph.input("positions", "int64", [tokens]),
     cos: graph.input("cos", "float", [tokens, half]),
     sin: graph.input("sin", "float", [tokens, half]),
     order: graph.input("order", "int64", [dim("one", 1), tokens]),
   };
-  const outputs: Record<string, ReturnType<typeof linear>> = {};
-  const attend = fullAttention(architecture.attention, rows, time, mask, (layer, keys, values) => {
+  const outputs: Record<string, Tensor> = {};
+  const masks = layerMasks(mask, inputs.positions, architecture.attention.layers);
+  const attend = fullAttention(architecture.attention, rows, time, masks, (layer, keys, values) => {
     outputs[`keys/${layer}`] = keys;
     outputs[`values/${layer}`] = values;
   });
   const hidden = architecture.hidden(declared.weights, inputs, attend);
   const last = gatherRows(hidden, graph.input("last", "int64", [dim("prompts", rowCount)]));
-  outputs.logits = linear(last, architecture.head(declared.weights));
+  outputs.logits = architecture.logits(declared.weights, last);
   const program = await compile(backend, graph, outputs);
   const arrays = {
     ids: new BigInt64Array(tokens.size),
@@ -255,6 +261,8 @@ async function compilePrompt(
     ...weights.named(),
     ...arrays,
     mask: causalMask(rowCount, columns),
+    // Columns beyond the context hold padding only.
+    positions: ascending(tokens.size, (i) => Math.min(i % columns, architecture.context - 1)),
     order: ascending(tokens.size),
   });
   return { ...arrays, bound, release: () => program.release() };
@@ -267,6 +275,6 @@ function causalMask(rows: number, time: number): Float32Array {
   return mask;
 }
 
-function ascending(n: number): BigInt64Array {
-  return BigInt64Array.from({ length: n }, (_, i) => BigInt(i));
+function ascending(n: number, at = (i: number) => i): BigInt64Array {
+  return BigInt64Array.from({ length: n }, (_, i) => BigInt(at(i)));
 }

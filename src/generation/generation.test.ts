@@ -92,6 +92,21 @@ describe("generate", async () => {
     );
     await expect(generate(model, [[]])).rejects.toThrow("the prompt has no tokens");
   });
+  test("learned positions end with the context, whatever sizes programs are rounded up to", async () => {
+    const gpt2 = { model_type: "gpt2", vocab_size: 50, n_embd: 32, n_layer: 2, n_head: 4, n_positions: 13 };
+    const model = newLanguageModel({ ...gpt2, initializer_range: 0.3 }, 1, await openBackend());
+    const prompts = Array.from({ length: 70 }, (_, i) =>
+      Array.from({ length: 1 + (i % 12) }, (_, t) => (i * 7 + t * 13) % 50),
+    );
+    const samples = await generate(model, prompts, { maxTokens: 100, ignoreEos: true, seed: 2 });
+    const scores = await new TextScorer(model).score(
+      prompts.map((prompt, i) => ({ prompt, completions: [samples[i][0].ids] })),
+    );
+    samples.forEach(([s], i) => {
+      expect(prompts[i].length + s.ids.length).toBe(13);
+      s.logps.forEach((logp, t) => expect(Math.abs(logp - scores[i][0][t])).toBeLessThan(1e-4));
+    });
+  });
   test("can be stopped between tokens", async () => {
     const abort = new AbortController();
     await expect(

@@ -1,6 +1,6 @@
 /**
  * What a decoder-only language model is to the rest of prefopt: parameters with their checkpoint names, a forward pass
- * that leaves attention to its caller, and an output head. One file an architecture implements it.
+ * that leaves attention to its caller, and an output head. One file an architecture describes it; `assemble` makes it of that.
  */
 import type { Tensor } from "../engine/tensor.ts";
 import type { Attend, HeadShape } from "../nn/attention.ts";
@@ -10,7 +10,9 @@ import type { Rope } from "../nn/rotary.ts";
 export interface TokenInputs {
   /** [tokens] int64 */
   readonly ids: Tensor;
-  /** [tokens, headDim/2], the rotation of each token */
+  /** [tokens] int64, each token's place in its own sequence, from 0 */
+  readonly positions: Tensor;
+  /** [tokens, rope.width/2], the rotation of each token */
   readonly cos: Tensor;
   readonly sin: Tensor;
   /** [1, tokens] int64, 0 … tokens-1 */
@@ -27,14 +29,23 @@ export interface CausalLm {
   readonly attention: HeadShape;
   readonly rope: Rope;
   readonly parameters: readonly ParameterSpec[];
+  /** c where a logit z becomes c tanh(z/c). */
+  readonly finalSoftcap?: number;
   /** Tensors that a checkpoint may hold beside the parameters: tied copies, old buffers. */
-  ignores?(name: string): boolean;
+  ignores(name: string): boolean;
+  /** The name that some files have for a parameter instead. */
+  otherName(name: string): string | undefined;
   /** Names of the parameters of one layer, as the ordering of gradients needs them. */
   layerParameters(layer: number): readonly string[];
-  /** Hidden states after the final norm, [tokens, hidden]. */
-  hidden(weights: Weights, inputs: TokenInputs, attend: Attend): Tensor;
+  /**
+   * Hidden states after the final norm, [tokens, hidden]. `observe` is shown the embedding's output and every layer's, in order;
+   * of the last layer what the final norm makes of it.
+   */
+  hidden(weights: Weights, inputs: TokenInputs, attend: Attend, observe?: (states: Tensor) => void): Tensor;
   /** The output head, [vocabulary, hidden]; the embedding where the two are tied. */
   head(weights: Weights): Tensor;
+  /** Logits of hidden states: [n, hidden] → [n, vocabulary], capped where the model caps them. */
+  logits(weights: Weights, states: Tensor): Tensor;
   /** config.json as `transformers` reads it. */
   toConfig(): Record<string, unknown>;
 }

@@ -4,7 +4,7 @@
  */
 import type { Backend } from "../engine/backends/backend.ts";
 import { sha256 } from "../formats/sha256.ts";
-import { readModelFolder } from "../formats/hugging-face-config.ts";
+import { configText, readModelFolder } from "../formats/hugging-face-config.ts";
 import { openWeights, writeWeights } from "../formats/weights.ts";
 import { copyFile, exists, joinPath, writeFileAtomic } from "../formats/files.ts";
 import { RequestError } from "../errors.ts";
@@ -30,9 +30,19 @@ export async function loadLanguageModel(folder: string, backend: Backend): Promi
   const architecture = architectureOf(config, where);
   const weights = ParameterArray.allocate(backend, layoutOf(architecture.parameters));
   const source = await openWeights(folder);
-  const wanted = new Set(architecture.parameters.map((p) => p.name));
+  /** What the files call each parameter. */
+  const inFile = new Map(
+    architecture.parameters.map(({ name }) => {
+      const other = architecture.otherName(name);
+      return [
+        name,
+        other !== undefined && !source.tensors.has(name) && source.tensors.has(other) ? other : name,
+      ];
+    }),
+  );
+  const wanted = new Set(inFile.values());
   const unexpected = [...source.tensors.keys()].filter(
-    (name) => !wanted.has(name) && !architecture.ignores?.(name),
+    (name) => !wanted.has(name) && !architecture.ignores(name),
   );
   const missing = [...wanted].filter((name) => !source.tensors.has(name));
   if (missing.length > 0 || unexpected.length > 0) {
@@ -52,17 +62,18 @@ export async function loadLanguageModel(folder: string, backend: Backend): Promi
     });
   }
   for (const p of architecture.parameters) {
-    const found = source.tensors.get(p.name)?.shape ?? [];
+    const stored = inFile.get(p.name) ?? p.name;
+    const found = source.tensors.get(stored)?.shape ?? [];
     const sizes = p.shape.map((d) => d.size);
     if (found.join() !== sizes.join()) {
       throw new RequestError({
         code: "weights-mismatch",
-        what: `tensor ${p.name} has shape [${found.join(", ")}]`,
+        what: `tensor ${stored} has shape [${found.join(", ")}]`,
         where: folder,
         why: `config.json makes it [${sizes.join(", ")}]`,
       });
     }
-    await source.readFloat32(p.name, weights.view(p.name));
+    await source.readFloat32(stored, weights.view(p.name));
   }
   return { architecture, weights, backend, folder, ...specialIds(config, generationConfig) };
 }
@@ -109,7 +120,7 @@ export async function saveLanguageModel(
   const { dtype = "F32", tokenizerFrom = model.folder } = options;
   // The type to compute with; files in half precision are only stored so.
   const config = { ...model.architecture.toConfig(), torch_dtype: "float32" };
-  await writeFileAtomic(joinPath(folder, "config.json"), `${JSON.stringify(config, null, 2)}\n`);
+  await writeFileAtomic(joinPath(folder, "config.json"), configText(config));
   const tensors = model.architecture.parameters.map((p) => ({
     name: p.name,
     shape: p.shape.map((d) => d.size),

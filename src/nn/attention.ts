@@ -11,25 +11,34 @@ export interface HeadShape {
   /** Key and value heads; query head h reads key head floor(h · kvHeads / heads). */
   readonly kvHeads: number;
   readonly headDim: number;
+  /** c where a score s becomes c tanh(s/c) before the mask. */
+  readonly softcap?: number;
+  readonly layers: readonly LayerAttention[];
+}
+
+/** What may differ from one layer to the next. */
+export interface LayerAttention {
   /** Factor of the scores, usually 1/√headDim. */
   readonly scale: number;
+  /** Positions that a token sees, itself included; absent: all before it. */
+  readonly window?: number;
 }
 
 /** q [tokens, heads·headDim], k and v [tokens, kvHeads·headDim], rotated already → [tokens, heads·headDim]. */
 export type Attend = (q: Tensor, k: Tensor, v: Tensor, layer: number) => Tensor;
 
 /**
- * Full attention of packed rows: tokens = rows · time, mask [rows, 1, time, keys] added to the scores.
+ * Attention of packed rows: tokens = rows · time; the mask of a layer, [rows, 1, time, keys], is added to its scores (`layerMasks`).
  * `collect` is handed every layer's keys and values, [rows, kvHeads, keys, headDim], as a cache stores them.
  */
 export function fullAttention(
   shape: HeadShape,
   rows: Dim,
   time: Dim,
-  mask: Tensor,
+  mask: (layer: number) => Tensor,
   collect?: (layer: number, keys: Tensor, values: Tensor) => void,
 ): Attend {
-  const { heads, kvHeads, headDim, scale } = shape;
+  const { heads, kvHeads, headDim, softcap, layers } = shape;
   const kv = dim("kvHeads", kvHeads);
   const group = dim("group", heads / kvHeads);
   const width = dim("headDim", headDim);
@@ -61,7 +70,8 @@ export function fullAttention(
   return (q, k, v, layer) => {
     const [cacheKeys, cacheValues] = [spread(k, keys), spread(v, keys)];
     collect?.(layer, cacheKeys, cacheValues);
-    return reshape(unfold(attention(fold(q), cacheKeys, cacheValues, mask, scale)), q.shape);
+    const mixed = attention(fold(q), cacheKeys, cacheValues, mask(layer), layers[layer].scale, softcap);
+    return reshape(unfold(mixed), q.shape);
   };
 }
 
@@ -88,6 +98,7 @@ export function cachedAttention(
 ): Attend {
   return (q, k, v, layer) => {
     const { keys, values } = past[layer];
+    const { scale, window } = shape.layers[layer];
     const wide = cacheWidth(shape.headDim);
     const row = (x: Tensor, heads: number) => asRow(x, heads, shape.headDim, wide);
     const query = row(q, shape.heads);
@@ -95,7 +106,13 @@ export function cachedAttention(
       "GroupQueryAttention",
       [query, row(k, shape.kvHeads), row(v, shape.kvHeads), keys, values, lengths, total],
       [{ shape: query.shape }, { shape: keys.shape }, { shape: values.shape }],
-      { num_heads: shape.heads, kv_num_heads: shape.kvHeads, scale: { float: shape.scale } },
+      {
+        num_heads: shape.heads,
+        kv_num_heads: shape.kvHeads,
+        scale: { float: scale },
+        softcap: { float: shape.softcap ?? 0 }, // 0 is none
+        local_window_size: window ?? -1, // counts the new token, as ours does
+      },
       "com.microsoft",
     );
     grown[layer] = { keys: newKeys, values: newValues };

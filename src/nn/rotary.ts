@@ -1,5 +1,5 @@
 /**
- * Rotary frequencies of a Hugging Face configuration, with every scaling that Llama models use: default, linear, dynamic
+ * Rotary frequencies of a Hugging Face configuration, with every scaling that the models use: default, linear, dynamic
  * (NTK), llama3, YaRN (arXiv:2309.00071) and LongRoPE (arXiv:2402.13753). Tables are made in double precision for given
  * positions; where frequencies depend on the length of a row, the row's own length decides and never that of a batch.
  */
@@ -16,9 +16,19 @@ export interface Rope {
   regime(length: number): number;
   /** Whether the scaling stretches to any length, so that the model has no hard limit. */
   readonly unlimited: boolean;
-  /** The keys of config.json, old style. */
-  toConfig(): { rope_theta: number; rope_scaling: Record<string, unknown> | null };
+  /** The keys of config.json, old style: base, `rope_scaling`, and the share of a head that turns where it was given. */
+  toConfig(): Record<string, unknown>;
 }
+
+/** Of models that do not rotate. */
+export const noRope: Rope = {
+  width: 0,
+  dependsOnLength: false,
+  unlimited: false,
+  regime: () => 0,
+  tables: () => ({ cos: new Float64Array(), sin: new Float64Array() }),
+  toConfig: () => ({}),
+};
 
 type Values = Readonly<Record<string, unknown>>;
 
@@ -67,24 +77,35 @@ const kinds: Readonly<Record<string, (s: Setting) => Frequencies>> = {
 const olderNames: Readonly<Record<string, string>> = { su: "longrope" };
 const knownKinds = `Known: ${Object.keys(kinds).join(", ")}`;
 
+export interface RopeOptions {
+  readonly headDim: number;
+  readonly maxPositionEmbeddings: number;
+  /** Top-level keys of the base and of the share of a head that turns, where they are not `rope_theta` and `partial_rotary_factor`. */
+  readonly keys?: { readonly base: string; readonly partial: string };
+  /** The share that turns where the configuration does not say. */
+  readonly partial?: number;
+  /** What this architecture's files call kinds of scaling, beside their names. */
+  readonly olderNames?: Readonly<Record<string, string>>;
+}
+
 /**
  * The rotary embedding that a parsed config.json describes; old style (`rope_theta`, `rope_scaling`) and new style
  * (`rope_parameters`) are read. Throws a RequestError that names the key for an unknown kind of scaling and for values
  * that are missing or of the wrong form.
  */
-export function ropeFromConfig(
-  config: Values,
-  { headDim, maxPositionEmbeddings }: { headDim: number; maxPositionEmbeddings: number },
-): Rope {
+export function ropeFromConfig(config: Values, options: RopeOptions): Rope {
+  const { headDim, maxPositionEmbeddings, olderNames: names = {} } = options;
+  const keys = options.keys ?? { base: "rope_theta", partial: "partial_rotary_factor" };
   const { section, parameters } = scalingSection(config);
-  const kind = kindOf(parameters, section);
+  const kind = kindOf(parameters, section, { ...olderNames, ...names });
   const [top, inner] = [reader(config), reader(parameters, section)];
-  const base = inner.positive("rope_theta") ?? top.positive("rope_theta") ?? 10000;
-  const partial = inner.positive("partial_rotary_factor") ?? top.positive("partial_rotary_factor") ?? 1;
+  const base = inner.positive("rope_theta") ?? top.positive(keys.base) ?? 10000;
+  const given = inner.positive("partial_rotary_factor") ?? top.positive(keys.partial);
+  const partial = given ?? options.partial ?? 1;
   const width = Math.floor(headDim * partial);
   if (width < 2 || width % 2 !== 0 || width > headDim) {
     const why = `of ${headDim} dimensions it leaves ${width} to rotate, which must be pairs within the head`;
-    throw invalid("partial_rotary_factor", why);
+    throw invalid(given === undefined ? "head_dim" : keys.partial, why);
   }
   const original = top.positive("original_max_position_embeddings");
   const frequencies = kinds[kind]({
@@ -95,7 +116,7 @@ export function ropeFromConfig(
     scaling: inner,
   });
   const { factor = 1, dependsOnLength = false, regime = () => 0, unlimited = false } = frequencies;
-  const moved = ["rope_theta", "rope_type", "type"];
+  const moved = ["rope_theta", "rope_type", "type", "partial_rotary_factor"];
   const scaling = Object.fromEntries(Object.entries(parameters).filter(([key]) => !moved.includes(key)));
   return {
     width,
@@ -116,8 +137,9 @@ export function ropeFromConfig(
       return { cos, sin };
     },
     toConfig: () => ({
-      rope_theta: base,
-      rope_scaling: kind === "default" && partial === 1 ? null : { rope_type: kind, ...scaling },
+      [keys.base]: base,
+      rope_scaling: kind === "default" ? null : { rope_type: kind, ...scaling },
+      ...(given === undefined && partial === 1 ? {} : { [keys.partial]: partial }),
     }),
   };
 }
@@ -214,14 +236,14 @@ function scalingSection(config: Values): { section: string; parameters: Values }
 }
 
 /** The kind of scaling. Without a type only the keys of an unscaled embedding may stand there. */
-function kindOf(parameters: Values, section: string): string {
+function kindOf(parameters: Values, section: string, names: Readonly<Record<string, string>>): string {
   const given = parameters.rope_type ?? parameters.type;
   if (given === undefined) {
     const unscaled = ["rope_theta", "partial_rotary_factor"];
     if (Object.keys(parameters).every((key) => unscaled.includes(key))) return "default";
     throw invalid(`${section}.rope_type`, "it is missing", knownKinds);
   }
-  const kind = typeof given === "string" ? (olderNames[given] ?? given) : "";
+  const kind = typeof given === "string" ? (names[given] ?? given) : "";
   if (Object.hasOwn(kinds, kind)) return kind;
   const guess = nearest(kind, Object.keys(kinds));
   const fix = guess ? `Did you mean ${guess}?` : knownKinds;

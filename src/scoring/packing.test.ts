@@ -40,6 +40,7 @@ describe("layout", () => {
     const { time } = batch.shape;
     const sees = (t: number) =>
       [...batch.mask.subarray(t * time, t * time + time)].flatMap((v, j) => (v === 0 ? [j] : []));
+    expect([...batch.tokenPositions].slice(0, 6).map(Number)).toEqual([0, 1, 2, 3, 4, 3]);
     expect([0, 2, 3, 4, 5].map(sees)).toEqual([[0], [0, 1, 2], [0, 1, 2, 3], [0, 1, 2, 3, 4], [0, 1, 2, 5]]);
   });
   test("the same rows give the same layout, and sizes are few", () => {
@@ -52,20 +53,29 @@ describe("layout", () => {
   });
 });
 
-describe("scores", async () => {
-  const config = {
-    model_type: "llama",
+describe("scores", () => {
+  const sizes = {
     vocab_size: 50,
     hidden_size: 32,
     intermediate_size: 48,
     num_hidden_layers: 2,
     num_attention_heads: 4,
     num_key_value_heads: 2,
+    head_dim: 8,
     max_position_embeddings: 64,
     initializer_range: 0.3,
   };
-  const model = newLanguageModel(config, 1, await openBackend());
-  test("a tree scores like each of its completions alone in a row", async () => {
+  const gpt2 = { vocab_size: 50, n_embd: 32, n_layer: 2, n_head: 4, n_positions: 32, initializer_range: 0.3 };
+  const longrope = { type: "longrope", short_factor: [1, 1, 1, 1], long_factor: [1, 2, 3, 4] };
+  test.each<[string, object]>([
+    ["llama", sizes],
+    ["mistral", { ...sizes, sliding_window: 4 }],
+    ["gemma2", { ...sizes, sliding_window: 3, attn_logit_softcapping: 2, final_logit_softcapping: 3 }],
+    ["gpt2", gpt2],
+    ["gpt_neox", sizes],
+    ["phi3", { ...sizes, sliding_window: 5, original_max_position_embeddings: 12, rope_scaling: longrope }],
+  ])("%s: a tree scores like each of its completions alone in a row", async (model_type, config) => {
+    const model = newLanguageModel({ ...config, model_type }, 1, await openBackend());
     const scorer = new TextScorer(model);
     const packed = await scorer.score(trees);
     for (const [i, { prompt, completions }] of trees.entries()) {
@@ -74,5 +84,16 @@ describe("scores", async () => {
         alone.forEach((logp, t) => expect(Math.abs(packed[i][k][t] - logp)).toBeLessThan(2e-5));
       }
     }
+  });
+  test("a window counts positions of the token's own sequence, and one as long as the row changes nothing", async () => {
+    const backend = await openBackend();
+    const scored = async (sliding_window: number | null) => {
+      const model = newLanguageModel({ ...sizes, model_type: "mistral", sliding_window }, 1, backend);
+      return new TextScorer(model).score(trees);
+    };
+    const longest = Math.max(...trees.flatMap((t) => t.completions.map((c) => t.prompt.length + c.length)));
+    const full = await scored(null);
+    expect(await scored(longest)).toEqual(full);
+    expect(await scored(longest - 2)).not.toEqual(full);
   });
 });

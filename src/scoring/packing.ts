@@ -32,6 +32,8 @@ export interface PackedBatch {
   readonly shape: PackShape;
   /** [rows · time] */
   readonly ids: BigInt64Array;
+  /** [rows · time]: the place of each token in its own sequence, prompt and completion counted through. */
+  readonly tokenPositions: BigInt64Array;
   /** [rows · time, headDim/2] */
   readonly cos: Float32Array;
   readonly sin: Float32Array;
@@ -103,6 +105,7 @@ export function pack(
   const half = rope.width / 2;
 
   const ids = new BigInt64Array(rows * time);
+  const tokenPositions = new BigInt64Array(rows * time);
   const cos = new Float32Array(rows * time * half).fill(1);
   const sin = new Float32Array(rows * time * half);
   const mask = new Float32Array(rows * time * time).fill(hidden);
@@ -153,6 +156,7 @@ export function pack(
       tokens.forEach((id, i) => {
         const at = origin + offset + i;
         ids[at] = BigInt(id);
+        tokenPositions[at] = BigInt(positions[i]);
         const line = at * time + column;
         mask.fill(0, line, line + promptEnd); // the prompt,
         mask.fill(0, line + offset, line + offset + i + 1); // and this branch up to the token itself
@@ -196,6 +200,7 @@ export function pack(
   return {
     shape: { rows, time, scored, units, records: slots },
     ids,
+    tokenPositions,
     cos,
     sin,
     mask,

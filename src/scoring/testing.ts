@@ -1,4 +1,4 @@
-/** Gradient norms of the mean next-token loss, for comparisons with PyTorch. */
+/** Gradient norms of the mean next-token loss, logits and hidden states of a row, for comparisons with PyTorch. */
 import { gradients } from "../engine/gradient.ts";
 import { Graph } from "../engine/graph.ts";
 import { div, mul, neg } from "../engine/ops/elementwise.ts";
@@ -8,7 +8,16 @@ import type { Tensor } from "../engine/tensor.ts";
 import { declareWeights } from "../nn/parameters.ts";
 import { pack } from "./packing.ts";
 import { batchArrays, scoreText } from "./text-graph.ts";
+import type { CausalLm } from "../models/causal-lm.ts";
 import type { LanguageModel } from "../models/language-model.ts";
+
+const roles = [{ name: "completion", many: false }];
+
+/** One row, of which everything but the first token is scored. */
+function packedRow(ids: readonly number[], { rope }: CausalLm) {
+  const branches = [[{ role: "completion", ids: ids.slice(1) }]];
+  return pack([{ trees: [{ prompt: ids.slice(0, 1), branches }] }], roles, rope);
+}
 
 /** Mean negative log-likelihood of all next tokens of one row, and the L2 norm of its gradient for each tensor. */
 export async function lossAndGradientNorms(
@@ -16,11 +25,7 @@ export async function lossAndGradientNorms(
   ids: readonly number[],
 ): Promise<{ loss: number; norms: Record<string, number> }> {
   const { architecture, weights, backend } = model;
-  const roles = [{ name: "completion", many: false }];
-  const row = {
-    trees: [{ prompt: ids.slice(0, 1), branches: [[{ role: "completion", ids: ids.slice(1) }]] }],
-  };
-  const batch = pack([row], roles, architecture.rope);
+  const batch = packedRow(ids, architecture);
   const graph = new Graph();
   const declared = declareWeights(graph, architecture.parameters);
   const [{ logps }] = scoreText(graph, architecture, declared.weights, batch.shape, roles).roles;
@@ -39,5 +44,37 @@ export async function lossAndGradientNorms(
   return {
     loss: Number(results.loss[0]),
     norms: Object.fromEntries(declared.tensors.map((t) => [t.id, norm(t.id)])),
+  };
+}
+
+/** What the model makes of one row: logits after every token, and the hidden states of the last one as they pass through. */
+export async function readRow(
+  model: LanguageModel,
+  ids: readonly number[],
+): Promise<{ logits: number[][]; lastStates: number[][] }> {
+  const { architecture, weights, backend } = model;
+  const batch = packedRow(ids, architecture);
+  const graph = new Graph();
+  const declared = declareWeights(graph, architecture.parameters);
+  const outputs: Record<string, Tensor> = {};
+  let layers = 0;
+  const watched: CausalLm = {
+    ...architecture,
+    hidden(w, inputs, attend) {
+      const states = architecture.hidden(w, inputs, attend, (x) => (outputs[`states/${layers++}`] = x));
+      outputs.logits = architecture.logits(w, states);
+      return states;
+    },
+  };
+  scoreText(graph, watched, declared.weights, batch.shape, roles);
+  const given = { ...weights.named(), ...batchArrays(batch, roles) };
+  const results = await evaluate(backend, graph, outputs, given);
+  const row = (name: string, t: number, width: number) =>
+    Array.from((results[name] as Float32Array).subarray(t * width, (t + 1) * width));
+  return {
+    logits: ids.map((_, t) => row("logits", t, architecture.vocabularySize)),
+    lastStates: Array.from({ length: layers }, (_, i) =>
+      row(`states/${i}`, ids.length - 1, architecture.hiddenSize),
+    ),
   };
 }

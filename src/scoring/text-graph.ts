@@ -11,6 +11,7 @@ import { type VocabularyQuantity, vocabularyScores } from "../engine/ops/vocabul
 import { type Dim, type Tensor, dim } from "../engine/tensor.ts";
 import type { CausalLm, TokenInputs } from "../models/causal-lm.ts";
 import { fullAttention } from "../nn/attention.ts";
+import { layerMasks } from "../nn/masks.ts";
 import type { Weights } from "../nn/parameters.ts";
 import type { PackShape, PackedBatch, RoleLayout } from "./packing.ts";
 
@@ -59,6 +60,8 @@ export interface ReferenceInputs {
   readonly hidden: Tensor;
   /** [vocabulary, width] */
   readonly head: Tensor;
+  /** c where its logits z become c tanh(z/c). */
+  readonly softcap?: number;
 }
 
 /** Declares the inputs of a packed batch of the given shape. */
@@ -80,6 +83,7 @@ export function declareBatch(
     mask: graph.input("mask", "float", [rows, dim("one", 1), time, dim("keys", shape.time)]),
     tokens: {
       ids: graph.input("ids", "int64", [tokens]),
+      positions: graph.input("token/positions", "int64", [tokens]),
       cos: graph.input("cos", "float", [tokens, half]),
       sin: graph.input("sin", "float", [tokens, half]),
       order: graph.input("order", "int64", [dim("one", 1), tokens]),
@@ -93,7 +97,8 @@ const total = (counts: readonly number[]) => counts.reduce((a, b) => a + b, 0);
 
 /** Hidden states of a batch, [tokens, hidden]. */
 export function hiddenStates(model: CausalLm, weights: Weights, batch: BatchInputs): Tensor {
-  const attend = fullAttention(model.attention, batch.rows, batch.time, batch.mask);
+  const masks = layerMasks(batch.mask, batch.tokens.positions, model.attention.layers);
+  const attend = fullAttention(model.attention, batch.rows, batch.time, masks);
   return model.hidden(weights, batch.tokens, attend);
 }
 
@@ -115,12 +120,15 @@ export function scoreBatch(
     slice(x, x.shape[0].name, starts[k], starts[k] + shape.scored[k], as);
 
   const plain = roles.every((r) => !r.vocabulary?.length)
-    ? tokenLogProbs(states, head, batch.targets)
+    ? tokenLogProbs(states, head, batch.targets, undefined, model.finalSoftcap)
     : undefined;
   const scoresOf = (role: RoleRequest, k: number) => {
     if (plain) return { logps: part(plain, k, tokensName(role)), vocabulary: {} };
     const [own, targets] = [part(states, k, tokensName(role)), part(batch.targets, k, tokensName(role))];
-    if (!role.vocabulary?.length) return { logps: tokenLogProbs(own, head, targets), vocabulary: {} };
+    if (!role.vocabulary?.length) {
+      const logps = tokenLogProbs(own, head, targets, undefined, model.finalSoftcap);
+      return { logps, vocabulary: {} };
+    }
     const found = vocabularyScores(
       {
         hidden: own,
@@ -128,6 +136,8 @@ export function scoreBatch(
         targets,
         referenceHidden: reference && part(reference.hidden, k, tokensName(role)),
         referenceHead: reference?.head,
+        softcap: model.finalSoftcap,
+        referenceSoftcap: reference?.softcap,
       },
       ["logp", ...role.vocabulary],
     );
@@ -178,6 +188,7 @@ export function scoreText(
 export function batchArrays(batch: PackedBatch, roles: readonly RoleLayout[]): Record<string, TensorArray> {
   const arrays: Record<string, TensorArray> = {
     ids: batch.ids,
+    "token/positions": batch.tokenPositions,
     cos: batch.cos,
     sin: batch.sin,
     order: BigInt64Array.from({ length: batch.ids.length }, (_, i) => BigInt(i)),

@@ -159,5 +159,9 @@ function referenceInputs(graph: Graph, { architecture }: LanguageModel, shape: P
     return inputOnce(graph, referencePrefix + name, "float", own);
   });
   const states = inputOnce(graph, referenceStates, "float", [scored, width]);
-  return { hidden: states, head: relabel(head, [head.shape[0], width]) };
+  return {
+    hidden: states,
+    head: relabel(head, [head.shape[0], width]),
+    softcap: architecture.finalSoftcap,
+  };
 }

@@ -1,19 +1,27 @@
 /**
- * Attention of full rows, softmax(q kᵀ scale + mask) v, as one operation with its own backward rule:
+ * Attention of full rows, softmax(cap(q kᵀ scale) + mask) v, as one operation with its own backward rule:
  * the row sums of the softmax backward are taken from the output (Σ dO·O) instead of from the [time, time] matrix
  * (Dao et al., FlashAttention, arXiv:2205.14135, Appendix B.2).
  */
 import { type Tensor, relabel, sameDim, shapeError, showShape } from "../tensor.ts";
-import { add, mul, sub } from "./elementwise.ts";
+import { add, mul, sub, tanh } from "./elementwise.ts";
 import { matmul } from "./matmul.ts";
 import { rowSum, softmax } from "./normalization.ts";
 import { reshape } from "./shape.ts";
 
 /**
  * q [rows, kvHeads, group·time, headDim] (the query heads that share a key head stand one after another),
- * k and v [rows, kvHeads, keys, headDim], mask [rows, 1, time, keys] added to the scores → the shape of q.
+ * k and v [rows, kvHeads, keys, headDim], mask [rows, 1, time, keys] added to the scores → the shape of q. With a soft cap c
+ * a score s becomes c tanh(s/c) before the mask.
  */
-export function attention(q: Tensor, k: Tensor, v: Tensor, mask: Tensor, scale: number): Tensor {
+export function attention(
+  q: Tensor,
+  k: Tensor,
+  v: Tensor,
+  mask: Tensor,
+  scale: number,
+  softcap?: number,
+): Tensor {
   const [rows, heads, queries] = q.shape;
   const keys = k.shape[2];
   const time = mask.shape[2];
@@ -29,15 +37,21 @@ export function attention(q: Tensor, k: Tensor, v: Tensor, mask: Tensor, scale: 
     );
   }
   const { graph } = q;
-  const { p, y } = graph.untaped(() => {
-    const p = softmax(masked(matmul(q, k, { transposeB: true, scale })));
-    return { p, y: matmul(p, v) };
+  const { p, y, t } = graph.untaped(() => {
+    const scores = matmul(q, k, { transposeB: true, scale: scale / (softcap ?? 1) });
+    const t = softcap === undefined ? undefined : tanh(scores);
+    const p = softmax(masked(softcap === undefined || !t ? scores : mul(t, softcap)));
+    return { p, y: matmul(p, v), t };
   });
   return graph.record(y, [q, k, v], (dy, { wants }) => {
     const dv = wants[2] ? matmul(p, dy, { transposeA: true }) : undefined;
     const dp = matmul(dy, v, { transposeB: true });
     const delta = rowSum(mul(dy, y));
-    const ds = mul(p, sub(dp, relabel(delta, [...delta.shape.slice(0, 3), { name: keys.name, size: 1 }])));
+    const dCapped = mul(
+      p,
+      sub(dp, relabel(delta, [...delta.shape.slice(0, 3), { name: keys.name, size: 1 }])),
+    );
+    const ds = t ? mul(dCapped, sub(1, mul(t, t))) : dCapped; // c tanh(s/c) has the slope 1 - tanh²
     return [
       wants[0] ? matmul(ds, k, { scale }) : undefined,
       wants[1] ? matmul(ds, q, { transposeA: true, scale }) : undefined,

@@ -125,6 +125,9 @@ export const abs: Unary = unary("Abs", (x) => x.graph.node("Sign", [x], { shape:
 export const tanh: Unary = unary("Tanh", (_x, y) => sub(1, mul(y, y)));
 /** 1 / (1 + e^-x) */
 export const sigmoid: Unary = unary("Sigmoid", (_x, y) => mul(y, sub(1, y)));
+/** c tanh(x / c): x near 0, within ±c everywhere. Without c, x itself. */
+export const softcap = (x: Tensor, c: number | undefined): Tensor =>
+  c === undefined ? x : mul(tanh(mul(x, 1 / c)), c);
 /** x^2 */
 export const square: Unary = (x) => mul(x, x);
 

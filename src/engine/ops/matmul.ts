@@ -1,4 +1,7 @@
-/** Matrix products: the batched one of attention, and the linear map with weights stored [out, in] as checkpoints store them. */
+/**
+ * Matrix products: the batched one of attention, and the linear map with weights stored [out, in] as most checkpoints store
+ * them, or [in, out] as GPT-2's do.
+ */
 import { type Shape, type Tensor, sameDim, shapeError, showShape } from "../tensor.ts";
 
 export interface MatMulOptions {
@@ -49,8 +52,23 @@ export function matmul(a: Tensor, b: Tensor, options: MatMulOptions = {}): Tenso
 
 /** x Wᵀ + b: x [tokens, in], weight [out, in], bias [out] → [tokens, out]. */
 export function linear(x: Tensor, weight: Tensor, bias?: Tensor): Tensor {
+  return affine("linear", x, weight, bias, 1);
+}
+
+/** x W + b: x [tokens, in], weight [in, out], bias [out] → [tokens, out]; "Conv1D" in GPT-2's code. */
+export function linearInOut(x: Tensor, weight: Tensor, bias?: Tensor): Tensor {
+  return affine("linearInOut", x, weight, bias, 0);
+}
+
+function affine(
+  operation: string,
+  x: Tensor,
+  weight: Tensor,
+  bias: Tensor | undefined,
+  transB: 0 | 1,
+): Tensor {
   const [tokens, inner] = x.shape;
-  const [outer, inner2] = weight.shape;
+  const [outer, inner2] = lastTwo(weight.shape, transB === 0);
   if (
     x.rank !== 2 ||
     weight.rank !== 2 ||
@@ -58,7 +76,7 @@ export function linear(x: Tensor, weight: Tensor, bias?: Tensor): Tensor {
     (bias && !sameDim(bias.shape[0], outer))
   ) {
     throw shapeError(
-      "linear",
+      operation,
       `x ${showShape(x.shape)}, weight ${showShape(weight.shape)}${bias ? `, bias ${showShape(bias.shape)}` : ""}`,
     );
   }
@@ -67,11 +85,13 @@ export function linear(x: Tensor, weight: Tensor, bias?: Tensor): Tensor {
     "Gemm",
     bias ? [x, weight, bias] : [x, weight],
     { shape: [tokens, outer] },
-    { transB: 1 },
+    { transB },
   );
   return graph.record(y, bias ? [x, weight, bias] : [x, weight], (dy, { wants }) => [
-    wants[0] ? graph.node("Gemm", [dy, weight], { shape: x.shape }) : undefined,
-    wants[1] ? graph.node("Gemm", [dy, x], { shape: weight.shape }, { transA: 1 }) : undefined,
+    wants[0] ? graph.node("Gemm", [dy, weight], { shape: x.shape }, { transB: 1 - transB }) : undefined,
+    wants[1]
+      ? graph.node("Gemm", transB ? [dy, x] : [x, dy], { shape: weight.shape }, { transA: 1 })
+      : undefined,
     bias && wants[2]
       ? graph.node("ReduceSum", [dy, graph.integers([0])], { shape: bias.shape }, { keepdims: 0 })
       : undefined,

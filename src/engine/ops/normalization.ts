@@ -1,4 +1,4 @@
-/** RMS normalisation, softmax and log-softmax over the last dimension. */
+/** RMS and layer normalisation, softmax and log-softmax over the last dimension. */
 import { type Tensor, sameDim, shapeError, showShape } from "../tensor.ts";
 import { add, exp, mul, reciprocal, sqrt, sub } from "./elementwise.ts";
 
@@ -41,7 +41,51 @@ export function rmsNorm(x: Tensor, weight: Tensor, epsilon: number): Tensor {
   });
 }
 
-/** The same in elementary operations, for the type in which the kernel keeps only a float32 ε. */
+/**
+ * w · (x - mean) / sqrt(var + ε) + b over the last dimension (Ba et al., arXiv:1607.06450). x [tokens, hidden], weight and
+ * bias [hidden].
+ */
+export function layerNorm(x: Tensor, weight: Tensor, bias: Tensor, epsilon: number): Tensor {
+  const hidden = x.shape[x.rank - 1];
+  if ([weight, bias].some((t) => t.rank !== 1 || !sameDim(t.shape[0], hidden))) {
+    throw shapeError(
+      "layerNorm",
+      `x ${showShape(x.shape)}, weight ${showShape(weight.shape)}, bias ${showShape(bias.shape)}`,
+    );
+  }
+  const { graph } = x;
+  const column = [...x.shape.slice(0, -1), { name: hidden.name, size: 1 }];
+  const rowMean = (t: Tensor) =>
+    graph.node("ReduceMean", [t, graph.integers([-1])], { shape: column }, { keepdims: 1 });
+  const [y, m, r] = graph.untaped(() => {
+    if (graph.float === "float64") {
+      const m = rowMean(x);
+      const centred = sub(x, m);
+      const r = reciprocal(sqrt(add(rowMean(mul(centred, centred)), epsilon)));
+      return [add(mul(mul(centred, r), weight), bias), m, r];
+    }
+    return graph.nodesOut(
+      "LayerNormalization",
+      [x, weight, bias],
+      [{ shape: x.shape }, { shape: column }, { shape: column }],
+      { axis: -1, epsilon: { float: epsilon }, stash_type: 1 },
+    );
+  });
+  return graph.record(y, [x, weight, bias], (dy, { wants }) => {
+    const axes = graph.integers(x.shape.slice(0, -1).map((_, i) => i));
+    const overRows = (t: Tensor) =>
+      graph.node("ReduceSum", [t, axes], { shape: weight.shape }, { keepdims: 0 });
+    const unit = mul(sub(x, m), r);
+    const dw = wants[1] ? overRows(mul(dy, unit)) : undefined;
+    const db = wants[2] ? overRows(dy) : undefined;
+    if (!wants[0]) return [undefined, dw, db];
+    // With g = w dy: dx = r (g - mean(g) - unit · mean(g · unit))
+    const g = mul(dy, weight);
+    return [mul(r, sub(sub(g, rowMean(g)), mul(unit, rowMean(mul(g, unit))))), dw, db];
+  });
+}
+
+/** The same as `rmsNorm` in elementary operations, for the type in which the kernel keeps only a float32 ε. */
 function composed(x: Tensor, weight: Tensor, epsilon: number, column: Tensor["shape"]): [Tensor, Tensor] {
   const { graph } = x;
   const meanSquare = graph.node(

@@ -8,8 +8,9 @@ import { type Tensor, dim } from "../tensor.ts";
 import { attention } from "./attention.ts";
 import * as e from "./elementwise.ts";
 import { argsort, gatherRows, pick, segmentSum, spread } from "./indexing.ts";
-import { linear, matmul } from "./matmul.ts";
-import { logSoftmax, rmsNorm, softmax } from "./normalization.ts";
+import { erf, gelu, geluTanh } from "./gelu.ts";
+import { linear, linearInOut, matmul } from "./matmul.ts";
+import { layerNorm, logSoftmax, rmsNorm, softmax } from "./normalization.ts";
 import { logSumExp, mean, sum } from "./reduce.ts";
 import { rotary } from "./rotary.ts";
 import { concat, expand, rename, reshape, slice, transpose } from "./shape.ts";
@@ -31,6 +32,9 @@ describe("elementwise", () => {
     logSigmoid: e.logSigmoid,
     neg: e.neg,
     square: e.square,
+    gelu,
+    geluTanh,
+    softcap: (x: Tensor) => e.softcap(x, 1.5),
   };
   test.each(Object.entries(smooth))("%s", (_, op) => checkGradients(({ x }: Ops) => op(x), { x: matrix }));
   const onPositive = { log: e.log, sqrt: e.sqrt, reciprocal: e.reciprocal, abs: e.abs };
@@ -77,6 +81,58 @@ describe("elementwise", () => {
       expect(slope.every((s) => s >= 0 && s <= 1)).toBe(true);
     },
   );
+  // erf x for x = -7, -2.5, -0.5, 0, 1e-5, 0.3, 1, 3.25, 5.5: Python's math.erf
+  const erfs = [
+    [-7, -1],
+    [-2.5, -0.999593047982555],
+    [-0.5, -0.5204998778130465],
+    [0, 0],
+    [1e-5, 1.1283791670578999e-5],
+    [0.3, 0.3286267594591274],
+    [1, 0.8427007929497149],
+    [3.25, 0.9999956972205364],
+    [5.5, 0.9999999999999927],
+  ];
+  test.each(["float32", "float64"] as const)("erf and both forms of GELU in %s", async (float) => {
+    const given = (values: number[]) => ({ x: { shape: [dim("points", values.length)], values } });
+    const close = float === "float32" ? 5e-7 : 2e-15;
+    const y = await valuesOf(({ x }: Ops) => erf(x), given(erfs.map(([x]) => x)), float);
+    erfs.forEach(([, value], i) => expect(Math.abs(y[i] - value)).toBeLessThanOrEqual(close));
+    // x Φ(x) with Φ from the same list, and the tanh form from its definition
+    const exact = await valuesOf(({ x }: Ops) => gelu(x), given(erfs.map(([x]) => x * Math.SQRT2)), float);
+    erfs.forEach(([x, value], i) =>
+      expect(Math.abs(exact[i] - (x * Math.SQRT2 * (1 + value)) / 2)).toBeLessThanOrEqual(10 * close),
+    );
+    const xs = [-20, -3, -0.7, 0, 1e-3, 0.4, 2.2, 20];
+    const form = (x: number) => (x / 2) * (1 + Math.tanh(Math.sqrt(2 / Math.PI) * (x + 0.044715 * x ** 3)));
+    (await valuesOf(({ x }: Ops) => geluTanh(x), given(xs), float)).forEach((v, i) =>
+      expect(Math.abs(v - form(xs[i]))).toBeLessThanOrEqual(10 * close),
+    );
+  });
+  test.each(["float32", "float64"] as const)("the slopes of both forms of GELU in %s", async (float) => {
+    const xs = [-9, -3, -0.7, 0, 0.4, 2.2, 9];
+    for (const op of [gelu, geluTanh]) {
+      const slope = await valuesOf(
+        ({ x }: Ops) => gradients(sum(op(x)), [x])[0] ?? x,
+        { x: { shape: [dim("points", xs.length)], values: xs } },
+        float,
+      );
+      expect(slope[3]).toBe(0.5);
+      expect([slope[0], slope[6]].map((s) => Math.abs(Math.round(s) - s) < 1e-6)).toEqual([true, true]);
+      // f(x) - f(-x) = x for both forms, so the slopes at x and -x add up to 1
+      expect(slope[0] + slope[6]).toBeCloseTo(1, 6);
+    }
+  });
+  test("a soft cap of 50 takes 60 to 41.6827304, one of 30 takes 10 to 9.6453821, none changes nothing", async () => {
+    const x = { shape: [n], values: [60, 10, -60] };
+    for (const float of ["float32", "float64"] as const) {
+      const at = async (c: number) => valuesOf(({ x }: Ops) => e.softcap(x, c), { x }, float);
+      expect((await at(50))[0]).toBeCloseTo(41.6827304, 5);
+      expect((await at(30))[1]).toBeCloseTo(9.6453821, 5);
+    }
+    const uncapped = new Graph().input("x", "float", [n]);
+    expect(e.softcap(uncapped, undefined)).toBe(uncapped);
+  });
   test("at a tie neither operand of max has a slope", async () => {
     const slope = await valuesOf(({ x }: Ops) => gradients(sum(e.maximum(x, 0)), [x])[0] ?? x, {
       x: { shape: [n], values: [-1, 0, 2] },
@@ -198,6 +254,12 @@ describe("products and norms", () => {
       w: { shape: [k, m] },
       b: { shape: [k] },
     }));
+  test("linear with weights stored [in, out]", () =>
+    checkGradients(({ x, w, b }: Ops) => linearInOut(x, w, b), {
+      x: matrix,
+      w: { shape: [m, k] },
+      b: { shape: [k] },
+    }));
   test("softmax and logSoftmax", async () => {
     await checkGradients(({ x }: Ops) => softmax(x), { x: matrix });
     await checkGradients(({ x }: Ops) => logSoftmax(x), { x: matrix });
@@ -213,6 +275,25 @@ describe("products and norms", () => {
   });
 });
 
+describe("layer norm", () => {
+  const x = { shape: [one, m], values: [1, -2, 3, 0.5] };
+  const w = { shape: [m], values: [1, 0.5, 2, 1] };
+  const b = { shape: [m], values: [0.1, 0.2, -0.3, 0] };
+  test.each(["float32", "float64"] as const)("from its definition in %s", async (float) => {
+    // mean 0.625, variance 3.171875
+    const y = await valuesOf(({ x, w, b }: Ops) => layerNorm(x, w, b, 1e-3), { x, w, b }, float);
+    x.values.forEach((v, i) =>
+      expect(y[i]).toBeCloseTo(((v - 0.625) / Math.sqrt(3.171875 + 1e-3)) * w.values[i] + b.values[i], 6),
+    );
+  });
+  test("gradient", () =>
+    checkGradients(({ x, w, b }: Ops) => layerNorm(x, w, b, 1e-3), {
+      x: matrix,
+      w: { shape: [m] },
+      b: { shape: [m] },
+    }));
+});
+
 describe("attention", () => {
   const [rows, kv, time, keys, width] = [
     dim("rows", 2),
@@ -222,7 +303,12 @@ describe("attention", () => {
     dim("width", 4),
   ];
   const causal = Array.from({ length: 18 }, (_, i) => (i % 3 > Math.floor(i / 3) % 3 ? -1e9 : 0));
-  test.each([1, 2])("%i query heads a key head", (group) =>
+  test.each([
+    [1, undefined],
+    [2, undefined],
+    [1, 1.25],
+    [2, 1.25],
+  ])("%i query heads a key head, soft cap %s", (group, softcap) =>
     checkGradients(
       ({ q, k, v }: Ops) => {
         const table = q.graph.untaped(() =>
@@ -234,7 +320,7 @@ describe("attention", () => {
             [rows, dim("x", 1), time, keys],
           ),
         );
-        return attention(q, k, v, table, 0.5);
+        return attention(q, k, v, table, 0.5, softcap);
       },
       {
         q: { shape: [rows, kv, dim("queries", group * 3), width] },
@@ -246,7 +332,7 @@ describe("attention", () => {
 });
 
 describe("rotary", () => {
-  const [tokens, wide, half] = [dim("tokens", 2), dim("width", 8), dim("half", 2)];
+  const [tokens, half] = [dim("tokens", 2), dim("half", 2)];
   // d 4, base 1e4, position 3: worked number 2 of the foundations, one head
   const angles = [3, 3 * 0.01];
   const cos = { shape: [dim("tokens", 1), half], values: angles.map(Math.cos) };
@@ -264,7 +350,24 @@ describe("rotary", () => {
     );
     [-1.4133525, 1.8791181, -2.8288575, 4.0581911].forEach((v, i) => expect(y[i]).toBeCloseTo(v, 5));
   });
-  test("gradient, two heads", () => {
+  test.each(["float32", "float64"] as const)(
+    "with tables narrower than a head the rest of it stays, in %s",
+    async (float) => {
+      const given = {
+        x: { shape: [dim("tokens", 1), dim("width", 12)], values: [1, 2, 3, 4, 5, 6, 1, 2, 3, 4, 7, 8] },
+        cos,
+        sin,
+        order: { shape: [one, dim("tokens", 1)], integers: [0] },
+      };
+      const y = await valuesOf(({ x, cos, sin, order }: Ops) => rotary(x, cos, sin, order, 2), given, float);
+      const turned = [-1.4133525, 1.8791181, -2.8288575, 4.0581911];
+      [...turned, 5, 6, ...turned, 7, 8].forEach((v, i) => expect(y[i]).toBeCloseTo(v, 5));
+    },
+  );
+  test.each([
+    ["whole", 8],
+    ["partly turned", 12],
+  ])("gradient, two heads, %s", (_, width) => {
     const turn = (f: (a: number) => number) => ({
       shape: [tokens, half],
       values: [0.3, 1.2, -0.4, 2.2].map(f),
@@ -283,7 +386,7 @@ describe("rotary", () => {
           );
         return rotary(x, constant(turn(Math.cos).values), constant(turn(Math.sin).values), order, 2);
       },
-      { x: { shape: [tokens, wide] }, order: { shape: [one, tokens], integers: [0, 1] } },
+      { x: { shape: [tokens, dim("width", width)] }, order: { shape: [one, tokens], integers: [0, 1] } },
     );
   });
 });
@@ -298,6 +401,24 @@ describe("token log-probabilities", () => {
   test.each([undefined, 2, 4])("chunks of %s rows", (rows) =>
     checkGradients(({ h, w, t }: Ops) => tokenLogProbs(h, w, t, rows), given),
   );
+  test.each([undefined, 2])("with a soft cap, chunks of %s rows", (rows) =>
+    checkGradients(({ h, w, t }: Ops) => tokenLogProbs(h, w, t, rows, 1.5), given),
+  );
+  test("a soft cap is that of the logits", async () => {
+    const [h, w] = [
+      { ...given.h, values: [2, -1, 0.5] },
+      { ...given.w, values: [1, 0, 0, 2, 1, 0] },
+    ];
+    const [one, two] = [dim("scored", 1), dim("vocabulary", 2)];
+    const [logp] = await valuesOf(({ h, w, t }: Ops) => tokenLogProbs(h, w, t, undefined, 2), {
+      h: { ...h, shape: [one, hidden] },
+      w: { ...w, shape: [two, hidden] },
+      t: { shape: [one], integers: [1] },
+    });
+    // logits 2 and 3 become 2 tanh 1 and 2 tanh 1.5
+    const [a, b] = [2 * Math.tanh(1), 2 * Math.tanh(1.5)];
+    expect(logp).toBeCloseTo(b - Math.log(Math.exp(a) + Math.exp(b)), 12);
+  });
   test("chunks change nothing", async () => {
     const values = {
       h: { ...given.h, values: Array.from({ length: 15 }, (_, i) => Math.sin(i)) },
@@ -318,7 +439,7 @@ describe("scores over the vocabulary", () => {
     u: { shape: [vocabulary, other], values: Array.from({ length: 14 }, (_, i) => Math.cos(2 * i)) },
     t: { shape: [rows], integers: [6, 0, 2, 6, 6] },
   };
-  const scores = (wanted: VocabularyQuantity[], chunk?: number) => (i: Ops) =>
+  const scores = (wanted: VocabularyQuantity[], chunk?: number, cap?: number) => (i: Ops) =>
     concat(
       wanted.map((q) => {
         const found = vocabularyScores(
@@ -328,6 +449,8 @@ describe("scores over the vocabulary", () => {
             targets: i.t,
             referenceHidden: e.stopGradient(i.g),
             referenceHead: e.stopGradient(i.u),
+            softcap: cap,
+            referenceSoftcap: cap,
           },
           wanted,
           chunk,
@@ -339,13 +462,14 @@ describe("scores over the vocabulary", () => {
     );
   const floats = { h: given.h, w: given.w };
   test.each([
-    [["logp"], undefined],
-    [["kl"], undefined],
-    [["reverseKl"], 2],
-    [["logp", "kl", "reverseKl"], 2],
-    [["logp", "kl", "collision"], 3],
-  ] as const)("%j, chunks of %s", async (wanted, chunk) => {
-    const build = scores([...wanted].filter((q) => q !== "collision") as VocabularyQuantity[], chunk);
+    [["logp"], undefined, undefined],
+    [["kl"], undefined, undefined],
+    [["reverseKl"], 2, undefined],
+    [["logp", "kl", "reverseKl"], 2, undefined],
+    [["logp", "kl", "collision"], 3, undefined],
+    [["logp", "kl", "reverseKl"], 2, 1.5],
+  ] as const)("%j, chunks of %s, soft cap %s", async (wanted, chunk, cap) => {
+    const build = scores([...wanted].filter((q) => q !== "collision") as VocabularyQuantity[], chunk, cap);
     // The reference's side has no gradient: it stays outside of what is checked.
     await checkGradients(
       ({ h, w, t }: Ops) => {

@@ -4,7 +4,7 @@
  */
 import { type Tensor, dim, relabel, sameDim, shapeError, showShape } from "../tensor.ts";
 import { after } from "../ordering.ts";
-import { exp, mul, neg } from "./elementwise.ts";
+import { exp, mul, neg, sub, tanh } from "./elementwise.ts";
 import { logSoftmax } from "./normalization.ts";
 import { concat, reshape, slice } from "./shape.ts";
 
@@ -13,9 +13,15 @@ const keptElements = 1 << 24;
 
 /**
  * log softmax(h Wᵀ)[target]: hidden [scored, hidden], head [vocabulary, hidden], targets [scored] int64 → [scored].
- * `chunkRows` overrides the choice of chunk size.
+ * `chunkRows` overrides the choice of chunk size; with a soft cap c, logits z are c tanh(z/c) first.
  */
-export function tokenLogProbs(hidden: Tensor, head: Tensor, targets: Tensor, chunkRows?: number): Tensor {
+export function tokenLogProbs(
+  hidden: Tensor,
+  head: Tensor,
+  targets: Tensor,
+  chunkRows?: number,
+  softcap?: number,
+): Tensor {
   const [scored, inner] = hidden.shape;
   const [vocabulary, inner2] = head.shape;
   if (!sameDim(inner, inner2) || targets.shape[0].size !== scored.size) {
@@ -27,29 +33,34 @@ export function tokenLogProbs(hidden: Tensor, head: Tensor, targets: Tensor, chu
   const fits = scored.size * vocabulary.size <= keptElements;
   const rows =
     chunkRows ?? (fits ? scored.size : Math.max(1, Math.floor(keptElements / 2 / vocabulary.size)));
-  return rows >= scored.size ? whole(hidden, head, targets) : chunked(hidden, head, targets, rows);
+  return rows >= scored.size
+    ? whole(hidden, head, targets, softcap)
+    : chunked(hidden, head, targets, rows, softcap);
 }
 
 interface Block {
   logp: Tensor;
   logSoftmax: Tensor;
   column: Tensor;
+  /** tanh(z/c) of soft-capped logits. */
+  bent?: Tensor;
 }
 
-function forward(hidden: Tensor, head: Tensor, targets: Tensor): Block {
+function forward(hidden: Tensor, head: Tensor, targets: Tensor, softcap: number | undefined): Block {
   const { graph } = hidden;
   const [n] = hidden.shape;
   const logits = graph.node("Gemm", [hidden, head], { shape: [n, head.shape[0]] }, { transB: 1 });
-  const all = logSoftmax(logits);
+  const bent = softcap === undefined ? undefined : tanh(mul(logits, 1 / softcap));
+  const all = logSoftmax(softcap === undefined || !bent ? logits : mul(bent, softcap));
   const column = reshape(targets, [n, dim("one", 1)]);
   const picked = graph.node("GatherElements", [all, column], { shape: column.shape }, { axis: 1 });
-  return { logp: reshape(picked, [n]), logSoftmax: all, column };
+  return { logp: reshape(picked, [n]), logSoftmax: all, column, bent };
 }
 
 /**
  * With c = dL/d(logp): dL/d(logits) = diag(c) (onehot - softmax). The factor c is applied to the narrow
  * [rows, hidden] sides of the two products and never to the wide block: with r = softmax - onehot,
- * dH = -diag(c) (r W) and dW = -rᵀ diag(c) H.
+ * dH = -diag(c) (r W) and dW = -rᵀ diag(c) H. Where logits are capped, r is multiplied by the slope of the cap, 1 - tanh².
  */
 function backward(
   block: Block,
@@ -64,12 +75,13 @@ function backward(
   const minusOne = graph.node("Expand", [graph.scalar(-1), graph.integers([n.size, 1])], {
     shape: block.column.shape,
   });
-  const r = graph.node(
+  const residual = graph.node(
     "ScatterElements",
     [exp(block.logSoftmax), block.column, minusOne],
     { shape: block.logSoftmax.shape },
     { axis: 1, reduction: "add" },
   );
+  const r = block.bent ? mul(residual, sub(1, mul(block.bent, block.bent))) : residual;
   const c = neg(reshape(dy, [n, dim(hidden.shape[1].name, 1)]));
   return {
     dHidden: wants[0] ? mul(graph.node("Gemm", [r, head], { shape: hidden.shape }), c) : undefined,
@@ -84,16 +96,22 @@ function backward(
   };
 }
 
-function whole(hidden: Tensor, head: Tensor, targets: Tensor): Tensor {
+function whole(hidden: Tensor, head: Tensor, targets: Tensor, softcap: number | undefined): Tensor {
   const { graph } = hidden;
-  const block = graph.untaped(() => forward(hidden, head, targets));
+  const block = graph.untaped(() => forward(hidden, head, targets, softcap));
   return graph.record(block.logp, [hidden, head], (dy, { wants }) => {
     const { dHidden, dHead } = backward(block, hidden, head, dy, wants);
     return [dHidden, dHead];
   });
 }
 
-function chunked(hidden: Tensor, head: Tensor, targets: Tensor, rows: number): Tensor {
+function chunked(
+  hidden: Tensor,
+  head: Tensor,
+  targets: Tensor,
+  rows: number,
+  softcap: number | undefined,
+): Tensor {
   const { graph } = hidden;
   const [scored] = hidden.shape;
   const starts = Array.from({ length: Math.ceil(scored.size / rows) }, (_, i) => i * rows);
@@ -105,7 +123,8 @@ function chunked(hidden: Tensor, head: Tensor, targets: Tensor, rows: number): T
     for (const start of starts) {
       const h = part(hidden, start);
       parts.push(
-        forward(parts.length ? after(h, parts[parts.length - 1]) : h, head, part(targets, start)).logp,
+        forward(parts.length ? after(h, parts[parts.length - 1]) : h, head, part(targets, start), softcap)
+          .logp,
       );
     }
     return relabel(concat(parts, scored.name), [scored]);
@@ -116,7 +135,7 @@ function chunked(hidden: Tensor, head: Tensor, targets: Tensor, rows: number): T
     let last: Tensor[] = [dy];
     for (const start of starts) {
       const h = after(part(hidden, start), ...last);
-      const block = forward(h, head, part(targets, start));
+      const block = forward(h, head, part(targets, start), softcap);
       const given = backward(block, h, head, part(dy, start), wants, dHead);
       dHead = given.dHead;
       if (given.dHidden) dHiddens.push(given.dHidden);

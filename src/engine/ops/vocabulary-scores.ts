@@ -5,7 +5,7 @@
  */
 import { type Tensor, dim, relabel, sameDim, shapeError, showShape } from "../tensor.ts";
 import { after } from "../ordering.ts";
-import { add, exp, log, mul, neg, sub } from "./elementwise.ts";
+import { add, exp, log, mul, neg, sub, tanh } from "./elementwise.ts";
 import { logSoftmax, rowSum } from "./normalization.ts";
 import { concat, reshape, slice } from "./shape.ts";
 
@@ -24,6 +24,9 @@ export interface VocabularyInputs {
   /** The reference's states and head, constants; needed for the divergences. [scored, width] and [vocabulary, width] */
   readonly referenceHidden?: Tensor;
   readonly referenceHead?: Tensor;
+  /** c where logits z become c tanh(z/c), of the policy and of the reference. */
+  readonly softcap?: number;
+  readonly referenceSoftcap?: number;
 }
 
 /** The quantities asked for, [scored] each. `chunkRows` overrides the choice of chunk size. */
@@ -108,10 +111,12 @@ export function vocabularyScores(
 interface Block {
   readonly policy: Tensor;
   readonly reference?: Tensor;
+  /** tanh(z/c) of the policy's capped logits. */
+  readonly bent?: Tensor;
 }
 
 function distributions(
-  { head, referenceHidden, referenceHead }: VocabularyInputs,
+  { head, referenceHidden, referenceHead, softcap, referenceSoftcap }: VocabularyInputs,
   hidden: Tensor,
   start: number,
   part: (x: Tensor, start: number) => Tensor,
@@ -120,12 +125,17 @@ function distributions(
   const { graph } = hidden;
   const logits = (h: Tensor, w: Tensor) =>
     graph.node("Gemm", [h, w], { shape: [h.shape[0], head.shape[0]] }, { transB: 1 });
-  const policy = logSoftmax(logits(hidden, head));
-  if (!diverges || !referenceHidden || !referenceHead) return { policy };
+  const capped = (z: Tensor, c: number | undefined) => {
+    const bent = c === undefined ? undefined : tanh(mul(z, 1 / c));
+    return { bent, logs: logSoftmax(c === undefined || !bent ? z : mul(bent, c)) };
+  };
+  const { logs: policy, bent } = capped(logits(hidden, head), softcap);
+  if (!diverges || !referenceHidden || !referenceHead) return { policy, bent };
   const other = after(part(referenceHidden, start), policy);
   return {
     policy,
-    reference: relabel(logSoftmax(logits(other, referenceHead)), policy.shape),
+    bent,
+    reference: relabel(capped(logits(other, referenceHead), referenceSoftcap).logs, policy.shape),
   };
 }
 
@@ -154,7 +164,7 @@ function scoresOf({ policy, reference }: Block, targets: Tensor): Record<Vocabul
  * KL(p ‖ ref): c p ((log p - log r) - KL).
  */
 function logitsGradient(
-  { policy, reference }: Block,
+  { policy, reference, bent }: Block,
   targets: Tensor,
   c: { logp?: Tensor; kl?: Tensor; reverseKl?: Tensor },
 ): Tensor | undefined {
@@ -171,12 +181,15 @@ function logitsGradient(
   }
   if (parts.length === 0) return undefined;
   const total = parts.reduce((a, b) => add(a, b));
-  if (!c.logp) return total;
+  // Where logits are capped, their slope is 1 - tanh².
+  const sloped = (x: Tensor) => (bent ? mul(x, sub(1, mul(bent, bent))) : x);
+  if (!c.logp) return sloped(total);
   const column = reshape(targets, [policy.shape[0], dim("one", 1)]);
-  return graph.node(
+  const all = graph.node(
     "ScatterElements",
     [total, column, relabel(c.logp, column.shape)],
     { shape: policy.shape },
     { axis: 1, reduction: "add" },
   );
+  return sloped(all);
 }

@@ -1,0 +1,38 @@
+/**
+ * What each layer's tokens see: all that the batch's mask allows, or of it only a window of the latest positions. Windows count
+ * positions in a token's own sequence, not columns, so packed rows and shared prompts are the same numbers as rows alone.
+ */
+import { greater, sub, toFloat, where } from "../engine/ops/elementwise.ts";
+import { reshape } from "../engine/ops/shape.ts";
+import { type Tensor, dim } from "../engine/tensor.ts";
+import type { LayerAttention } from "./attention.ts";
+
+const hidden = -1e9;
+
+/**
+ * The mask of every layer, each distinct one made once: `full` [rows, 1, time, keys] is 0 where a token may look; `positions`
+ * [rows · time] int64 counts each token's place in its own sequence.
+ */
+export function layerMasks(
+  full: Tensor,
+  positions: Tensor,
+  layers: readonly LayerAttention[],
+): (layer: number) => Tensor {
+  const made = new Map<number, Tensor>();
+  return (layer) => {
+    const { window } = layers[layer];
+    if (window === undefined) return full;
+    const mask = made.get(window) ?? full.graph.untaped(() => windowed(full, positions, window));
+    made.set(window, mask);
+    return mask;
+  };
+}
+
+/** Key j stays visible to query i only where position(i) - position(j) < window. */
+function windowed(full: Tensor, positions: Tensor, window: number): Tensor {
+  const [rows, one, time, keys] = full.shape;
+  const at = toFloat(positions);
+  const query = reshape(at, [rows, one, time, dim("keys", 1)]);
+  const key = reshape(at, [rows, one, dim("time", 1), keys]);
+  return where(greater(sub(query, key), window - 1), hidden, full);
+}
