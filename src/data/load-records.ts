@@ -1,7 +1,8 @@
 /** Reads records from files and checks every one. By default the first bad record is an error; `skip` lists and counts them. */
 import { RequestError } from "../errors.ts";
-import { readJson } from "../formats/files.ts";
-import { type JsonLine, readJsonl } from "../formats/jsonl.ts";
+import type { JsonLine } from "../formats/jsonl.ts";
+import { parseJson } from "../formats/parse-json.ts";
+import { readRows, rowFormatOf } from "../formats/rows.ts";
 import { type DataRecord, type Problem, type RecordKind, parseRecord } from "./records.ts";
 
 /** Where a record came from. */
@@ -34,7 +35,7 @@ export interface LoadOptions {
 
 export const showSource = ({ file, line }: Source): string => `${file}:${line}`;
 
-/** Loads a .jsonl or .json file, or checks values that are there already. */
+/** Loads a file of rows (formats/rows.ts), or checks values that are there already. */
 export async function loadRecords(
   from: string | readonly unknown[],
   options: LoadOptions = {},
@@ -43,9 +44,11 @@ export async function loadRecords(
   const file = typeof from === "string" ? from : "records";
   const records: LoadedRecord[] = [];
   const skipped: Skipped[] = [];
-  for await (const { line, value } of typeof from === "string" ? linesOf(from) : numbered(from)) {
+  const rows = typeof from === "string" ? readRows(from) : numbered(from);
+  const parse = typeof from === "string" && rowFormatOf(from).textOnly ? parseCells : parseRecord;
+  for await (const { line, value } of rows) {
     const source = { file, line };
-    const parsed = parseRecord(value, kind);
+    const parsed = parse(value, kind);
     if ("record" in parsed) records.push({ record: parsed.record, source });
     else if (invalid === "skip") skipped.push({ source, ...parsed.problem });
     else throw invalidRecord(source, parsed.problem);
@@ -73,22 +76,45 @@ export function invalidRecord(source: Source, { field, why, fix }: Problem): Req
   });
 }
 
-async function* linesOf(path: string): AsyncGenerator<JsonLine> {
-  if (!path.endsWith(".json")) {
-    yield* readJsonl(path);
-    return;
+/**
+ * The record of a row whose cells are all text. Where a field must be something else, its cell is read as JSON (numbers,
+ * ids, messages), or is absent where it is empty. A cell that is text for the record stays text, unless it is a list of messages.
+ */
+function parseCells(row: unknown, kind?: RecordKind): ReturnType<typeof parseRecord> {
+  const cells: Record<string, unknown> = { ...(row as Record<string, string>) };
+  for (const [key, cell] of Object.entries(cells)) {
+    const value = jsonOf(cell as string);
+    if (isMessages(value)) cells[key] = value;
   }
-  const value = await readJson(path);
-  if (!Array.isArray(value)) {
-    throw new RequestError({
-      code: "not-a-list",
-      what: "is not a JSON list of records",
-      where: path,
-      fix: "Write a list, or one record a line in a .jsonl file",
-    });
+  let parsed = parseRecord(cells, kind);
+  while ("problem" in parsed) {
+    const field = parsed.problem.field.split(".")[0];
+    const cell = cells[field];
+    const value = typeof cell === "string" ? jsonOf(cell) : undefined;
+    if (cell === "") delete cells[field];
+    else if (value !== undefined) cells[field] = value;
+    else break;
+    const again = parseRecord(cells, kind);
+    if ("problem" in again && again.problem.field === field) break; // what was said of the cell as it is stands
+    parsed = again;
   }
-  yield* numbered(value);
+  return parsed;
 }
+
+/** The number, list or object that a cell writes; undefined where it is other text. */
+function jsonOf(cell: string): unknown {
+  if (!/^\s*[-\d[{]/.test(cell)) return undefined;
+  try {
+    return parseJson(cell, "a cell");
+  } catch {
+    return undefined;
+  }
+}
+
+const isMessages = (value: unknown): boolean =>
+  Array.isArray(value) &&
+  value.length > 0 &&
+  value.every((m) => typeof (m as { role?: unknown } | null)?.role === "string");
 
 function* numbered(values: readonly unknown[]): Generator<JsonLine> {
   for (const [i, value] of values.entries()) yield { line: i + 1, value };
