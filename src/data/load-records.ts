@@ -1,6 +1,6 @@
 /** Reads records from files and checks every one. By default the first bad record is an error; `skip` lists and counts them. */
 import { RequestError } from "../errors.ts";
-import type { JsonLine } from "../formats/jsonl.ts";
+import { locateData } from "../formats/locations.ts";
 import { parseJson } from "../formats/parse-json.ts";
 import { readRows, rowFormatOf } from "../formats/rows.ts";
 import { type DataRecord, type Problem, type RecordKind, parseRecord } from "./records.ts";
@@ -35,20 +35,17 @@ export interface LoadOptions {
 
 export const showSource = ({ file, line }: Source): string => `${file}:${line}`;
 
-/** Loads a file of rows (formats/rows.ts), or checks values that are there already. */
+/** Loads a file of rows (formats/rows.ts), here or on the hub, or checks values that are there already. */
 export async function loadRecords(
   from: string | readonly unknown[],
   options: LoadOptions = {},
 ): Promise<LoadedRecords> {
   const { invalid = "error", kind } = options;
-  const file = typeof from === "string" ? from : "records";
   const records: LoadedRecord[] = [];
   const skipped: Skipped[] = [];
-  const rows = typeof from === "string" ? readRows(from) : numbered(from);
-  const parse = typeof from === "string" && rowFormatOf(from).textOnly ? parseCells : parseRecord;
-  for await (const { line, value } of rows) {
-    const source = { file, line };
-    const parsed = parse(value, kind);
+  for await (const { source, parsed } of typeof from === "string"
+    ? parsedFiles(from, kind)
+    : parsedValues(from, kind)) {
     if ("record" in parsed) records.push({ record: parsed.record, source });
     else if (invalid === "skip") skipped.push({ source, ...parsed.problem });
     else throw invalidRecord(source, parsed.problem);
@@ -57,7 +54,7 @@ export async function loadRecords(
     throw new RequestError({
       code: "no-records",
       what: skipped.length > 0 ? `none of its ${skipped.length} records can be used` : "has no records",
-      where: file,
+      where: typeof from === "string" ? from : "records",
       why: skipped.length > 0 ? `the first: ${skipped[0].field} ${skipped[0].why}` : undefined,
       fix: "Give at least one record",
     });
@@ -74,6 +71,25 @@ export function invalidRecord(source: Source, { field, why, fix }: Problem): Req
     why,
     fix,
   });
+}
+
+interface Parsed {
+  readonly source: Source;
+  readonly parsed: ReturnType<typeof parseRecord>;
+}
+
+async function* parsedFiles(name: string, kind?: RecordKind): AsyncGenerator<Parsed> {
+  const { files } = await locateData(name);
+  for (const { path, name: file } of files) {
+    const parse = rowFormatOf(path).textOnly ? parseCells : parseRecord;
+    for await (const { line, value } of readRows(path))
+      yield { source: { file, line }, parsed: parse(value, kind) };
+  }
+}
+
+function* parsedValues(values: readonly unknown[], kind?: RecordKind): Generator<Parsed> {
+  for (const [i, value] of values.entries())
+    yield { source: { file: "records", line: i + 1 }, parsed: parseRecord(value, kind) };
 }
 
 /**
@@ -115,7 +131,3 @@ const isMessages = (value: unknown): boolean =>
   Array.isArray(value) &&
   value.length > 0 &&
   value.every((m) => typeof (m as { role?: unknown } | null)?.role === "string");
-
-function* numbered(values: readonly unknown[]): Generator<JsonLine> {
-  for (const [i, value] of values.entries()) yield { line: i + 1, value };
-}

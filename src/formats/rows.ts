@@ -1,16 +1,12 @@
 /**
  * Files of rows: one table of formats, by the end of the name. A row is any JSON value when read and an object when written;
- * a format added here is read and written wherever data files are.
+ * a format added here is read and written wherever data files are. Libraries are loaded by the first file that needs them.
  */
 import { RequestError, nearest } from "../errors.ts";
 import { baseName, writeFileAtomic } from "./files.ts";
-import { csvText, readCsv } from "./csv.ts";
 import { contentChunks, packedChunks } from "./gzip.ts";
 import { jsonListText, readJsonList } from "./json-list.ts";
 import { type JsonLine, jsonlText, readJsonlStream } from "./jsonl.ts";
-import { parquetBytes } from "./parquet-write.ts";
-import { readParquet } from "./parquet-read.ts";
-import { ShapeFinder } from "./parquet-schema.ts";
 
 export type Row = Readonly<Record<string, unknown>>;
 
@@ -85,8 +81,12 @@ function text(
 
 function table(delimiter: "," | "\t"): RowFormat {
   const format = text(
-    (chunks, name) => readCsv(chunks, name, delimiter),
+    async function* (chunks, name) {
+      const { readCsv } = await import("./csv.ts");
+      yield* readCsv(chunks, name, delimiter);
+    },
     async function* (rows, path) {
+      const { csvText } = await import("./csv.ts");
       const columns = new Set<string>();
       for await (const row of rows()) for (const key of Object.keys(row)) columns.add(key);
       yield* csvText(rows(), [...columns], path, delimiter);
@@ -95,10 +95,19 @@ function table(delimiter: "," | "\t"): RowFormat {
   return { ...format, textOnly: true, twice: true };
 }
 
+async function* readParquet(path: string): AsyncGenerator<JsonLine> {
+  const parquet = await import("./parquet-read.ts");
+  yield* parquet.readParquet(path);
+}
+
 async function* writeParquet(
   path: string,
   rows: () => Iterable<Row> | AsyncIterable<Row>,
 ): AsyncGenerator<Uint8Array> {
+  const [{ ShapeFinder }, { parquetBytes }] = await Promise.all([
+    import("./parquet-schema.ts"),
+    import("./parquet-write.ts"),
+  ]);
   const finder = new ShapeFinder(path);
   for await (const row of rows()) finder.add(row);
   yield* parquetBytes(rows(), finder.columns, finder.schema());
