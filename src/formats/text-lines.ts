@@ -4,8 +4,8 @@
  */
 import { RequestError } from "../errors.ts";
 
-/** Most characters of one line or one value: beyond it JavaScript's strings come to their end. */
-export const longestText = 2 ** 28;
+/** Most characters of one line or one value. No record is that long, and a packed file can claim any length. */
+export const longestText = 2 ** 26;
 
 /** The text of bytes in UTF-8, piece by piece, without a byte-order mark. `name` stands for the file in errors. */
 export async function* textOf(chunks: AsyncIterable<Uint8Array>, name: string): AsyncGenerator<string> {
