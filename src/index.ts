@@ -34,3 +34,4 @@ export { rewardNamed, type RewardFunction } from "./feedback/reward.ts";
 export { methods } from "./methods/table.ts";
 export { type Run, type RunEvent, type RunOptions, type RunRecipe, run } from "./methods/run.ts";
 export { packagePath } from "./formats/files.ts";
+export { type Row, type RowSource, readRows, writeRows } from "./formats/rows.ts";

@@ -135,9 +135,9 @@ describe("models", () => {
     for (const [name, part] of [
       ["nowhere", "no such model folder"],
       ["x.gguf", "GGUF files cannot be loaded yet"],
-      ["hf://a/b", "cannot be loaded yet"],
+      ["hf://a/b", "the network must not be used"],
     ]) {
-      const result = await prefopt(["score", name], { input: "{}\n" });
+      const result = await prefopt(["score", name], { input: "{}\n", env: { PREFOPT_OFFLINE: "1" } });
       expect(result.status).toBe(2);
       expectOneLine(result, part);
     }

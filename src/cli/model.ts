@@ -1,9 +1,11 @@
 /** A model named on the command line, ready to use. */
 import { openBackend } from "../engine/backends/open.ts";
-import { exists, packageFolder, resolvePath } from "../formats/files.ts";
+import { progressText } from "../formats/hub-cache.ts";
+import { locateModel } from "../formats/locations.ts";
 import { type LanguageModel, loadLanguageModel } from "../models/language-model.ts";
 import { type Tokenizer, hasTokenizer, loadTokenizer } from "../text/tokenizer.ts";
 import type { RowBuilder } from "../data/rows.ts";
+import { ProgressLine } from "./progress.ts";
 
 export interface OpenedModel {
   readonly model: LanguageModel;
@@ -11,17 +13,11 @@ export interface OpenedModel {
   readonly tokenizer?: Tokenizer;
 }
 
-/** The folder that a path means: as it is, a run's `model`, or one of prefopt's own. */
-export async function modelFolder(path: string): Promise<string> {
-  if (await exists(resolvePath(path, "config.json"))) return path;
-  const ofRun = resolvePath(path, "model");
-  if (await exists(resolvePath(ofRun, "config.json"))) return ofRun;
-  const own = resolvePath(packageFolder(), path);
-  return !(await exists(path)) && (await exists(own)) ? own : path;
-}
-
-export async function openModel(path: string): Promise<OpenedModel> {
-  const folder = await modelFolder(path);
+/** Opens a folder, a run's model, one of prefopt's own, or a model on the hub; a download is shown on stderr. */
+export async function openModel(name: string): Promise<OpenedModel> {
+  const progress = new ProgressLine();
+  const { path: folder } = await locateModel(name, { onProgress: (p) => progress.update(progressText(p)) });
+  progress.clear();
   const model = await loadLanguageModel(folder, await openBackend());
   return { model, tokenizer: (await hasTokenizer(folder)) ? await loadTokenizer(folder) : undefined };
 }

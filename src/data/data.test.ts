@@ -6,6 +6,7 @@ import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { trainByteLevelBpe } from "../text/bpe-trainer.ts";
 import { chatMl } from "../text/chatml.ts";
 import { makeTokenizer } from "../text/tokenizer.ts";
+import { writeRows } from "../formats/rows.ts";
 import { loadRecords } from "./load-records.ts";
 import { type DataRecord, formats, parseRecord } from "./records.ts";
 import { type RowBuilder, buildRow } from "./rows.ts";
@@ -121,6 +122,50 @@ describe("loading", () => {
     const { records, skipped } = await loadRecords(path, { invalid: "skip" });
     expect(records.map((r) => r.source.line)).toEqual([1, 3]);
     expect(skipped).toMatchObject([{ source: { line: 2 }, field: "rejected" }]);
+  });
+  test("tables: cells become what the record needs, and text stays text", async () => {
+    const path = join(folder, "records.csv");
+    const rows = [
+      { prompt: "42", chosen: "1.50", rejected: "[1]", weight: 2, chosenProb: "" },
+      { prompt: "x", chosen: [{ role: "assistant", content: "a" }], rejected: "null", weight: "" },
+    ];
+    await writeRows(path, rows);
+    const { records } = await loadRecords(path);
+    expect(records.map((r) => [r.record, r.source.line])).toEqual([
+      [{ format: "pair", prompt: "42", chosen: "1.50", rejected: "[1]", weight: 2 }, 2],
+      [{ format: "pair", ...rows[1], weight: undefined }, 3],
+    ]);
+    await writeRows(path, [{ promptIds: [1, 2], chosenIds: [3], rejectedIds: [4], weight: 0.5 }]);
+    expect((await loadRecords(path)).records[0].record).toEqual({
+      format: "pairIds",
+      promptIds: [1, 2],
+      chosenIds: [3],
+      rejectedIds: [4],
+      weight: 0.5,
+    });
+    await writeFile(path, "prompt,chosen,rejected\np,a,b\np,,b\n");
+    await expect(loadRecords(path)).rejects.toThrow(`${path}:3: field "chosen" cannot be used: it is empty`);
+    await writeFile(path, "prompt,chosen,rejected,weight\np,a,b,much\n");
+    await expect(loadRecords(path)).rejects.toThrow(`${path}:2: field "weight" cannot be used`);
+  });
+  test("Parquet: what is null is absent", async () => {
+    const path = join(folder, "records.parquet");
+    const messages = (content: string) => [{ role: "assistant", content }];
+    await writeRows(path, [
+      { prompt: [{ role: "user", content: "q" }], chosen: messages("a"), rejected: messages("b"), weight: 2 },
+      {
+        prompt: [{ role: "user", content: "q" }],
+        chosen: messages("a"),
+        rejected: messages("b"),
+        weight: null,
+      },
+    ]);
+    const { records } = await loadRecords(path);
+    expect(records.map((r) => "weight" in r.record)).toEqual([true, false]);
+    await writeRows(path, [{ prompt: "p", chosen: "a" }]);
+    await expect(loadRecords(path)).rejects.toThrow(
+      `${path}:1: field "rejected" cannot be used: it is missing`,
+    );
   });
   test("nothing usable is an error, also when skipping", async () => {
     const path = await file(['{"prompt":"p","chosen":"a","rejected":"a"}']);

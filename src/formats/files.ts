@@ -7,7 +7,7 @@ import * as fs from "node:fs/promises";
 import { homedir, platform } from "node:os";
 import { basename, dirname, join, resolve } from "node:path";
 import { fileURLToPath } from "node:url";
-import { RequestError, WorkError } from "../errors.ts";
+import { PrefoptError, RequestError, WorkError } from "../errors.ts";
 
 export const joinPath = (...parts: string[]): string => join(...parts);
 export const resolvePath = (...parts: string[]): string => resolve(...parts);
@@ -61,7 +61,7 @@ async function writing<T>(path: string, work: () => Promise<T>): Promise<T> {
   try {
     return await work();
   } catch (error) {
-    throw error instanceof WorkError ? error : cannotWrite(path, error);
+    throw error instanceof PrefoptError ? error : cannotWrite(path, error);
   }
 }
 

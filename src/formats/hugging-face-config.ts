@@ -11,15 +11,10 @@ export interface ModelFolder {
 
 /** Reads config.json and generation_config.json. Throws where the folder is none, or is of a kind that is not built yet. */
 export async function readModelFolder(folder: string): Promise<ModelFolder> {
-  const notYet = folder.startsWith("hf://")
-    ? "models by hf:// name"
-    : folder.endsWith(".gguf")
-      ? "GGUF files"
-      : undefined;
-  if (notYet) {
+  if (folder.endsWith(".gguf")) {
     throw new RequestError({
       code: "not-built-yet",
-      what: `${notYet} cannot be loaded yet`,
+      what: "GGUF files cannot be loaded yet",
       where: folder,
       fix: "Use a Hugging Face folder with config.json and model.safetensors",
     });

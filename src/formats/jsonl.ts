@@ -1,16 +1,19 @@
 /** JSON Lines: one JSON value a line. Errors name file and line. */
 import { RequestError } from "../errors.ts";
-import { appendText, exists, fileChunks, readText, writeFileAtomic } from "./files.ts";
+import { appendText, exists, readText, writeFileAtomic } from "./files.ts";
+import { contentChunks } from "./gzip.ts";
+import { parseJson, toJson } from "./parse-json.ts";
+import { linesOf, textOf } from "./text-lines.ts";
 
 export interface JsonLine {
-  /** Counted from 1, blank lines included. */
+  /** Counted from 1, blank lines included; in files that have rows instead of lines, the row. */
   readonly line: number;
   readonly value: unknown;
 }
 
 /** The values of a file. A byte-order mark, CRLF and blank lines are tolerated; an empty file is an error. */
 export function readJsonl(path: string): AsyncGenerator<JsonLine> {
-  return readJsonlStream(fileChunks(path), path);
+  return readJsonlStream(contentChunks(path), path);
 }
 
 /** The values of a stream of bytes; `name` stands for the file in errors. */
@@ -20,12 +23,12 @@ export async function* readJsonlStream(
 ): AsyncGenerator<JsonLine> {
   let line = 0;
   let found = false;
-  for await (const text of lines(chunks)) {
+  for await (const text of linesOf(textOf(chunks, name), name)) {
     line++;
-    const trimmed = (line === 1 ? text.replace(/^\uFEFF/, "") : text).trim();
+    const trimmed = text.trim();
     if (trimmed === "") continue;
     found = true;
-    yield { line, value: parseLine(trimmed, `${name}:${line}`) };
+    yield { line, value: parseJson(trimmed, `${name}:${line}`) };
   }
   if (!found) {
     throw new RequestError({
@@ -37,34 +40,13 @@ export async function* readJsonlStream(
   }
 }
 
-async function* lines(chunks: AsyncIterable<Uint8Array>): AsyncGenerator<string> {
-  const decoder = new TextDecoder();
-  let rest = "";
-  for await (const chunk of chunks) {
-    const parts = (rest + decoder.decode(chunk, { stream: true })).split("\n");
-    rest = parts.pop() ?? "";
-    yield* parts;
-  }
-  rest += decoder.decode();
-  if (rest !== "") yield rest;
-}
-
-function parseLine(text: string, where: string): unknown {
-  try {
-    return JSON.parse(text);
-  } catch (cause) {
-    const excerpt = text.length > 60 ? `${text.slice(0, 60)}…` : text;
-    throw new RequestError(
-      {
-        code: "not-json",
-        what: "is not valid JSON",
-        where,
-        why: `${(cause as Error).message} in: ${excerpt}`,
-        fix: "Correct the line or remove it",
-      },
-      { cause },
-    );
-  }
+/** Lines of JSON for rows, as a stream of text. Throws where JSON has no word for a value. */
+export async function* jsonlText(
+  rows: AsyncIterable<unknown> | Iterable<unknown>,
+  name: string,
+): AsyncGenerator<string> {
+  let line = 0;
+  for await (const row of rows) yield `${toJson(row, `${name}:${++line}`)}\n`;
 }
 
 /** Appends values to a file, one a line. */

@@ -5,6 +5,7 @@
 import type { Backend } from "../engine/backends/backend.ts";
 import { sha256 } from "../formats/sha256.ts";
 import { configText, readModelFolder } from "../formats/hugging-face-config.ts";
+import { locateModel } from "../formats/locations.ts";
 import { openWeights, writeWeights } from "../formats/weights.ts";
 import { copyFile, exists, joinPath, writeFileAtomic } from "../formats/files.ts";
 import { RequestError } from "../errors.ts";
@@ -23,8 +24,9 @@ export interface LanguageModel {
   readonly beginId?: number;
 }
 
-/** Reads a Hugging Face folder. Throws where a file is missing or broken, a tensor is missing, unknown or of another shape. */
-export async function loadLanguageModel(folder: string, backend: Backend): Promise<LanguageModel> {
+/** Reads a Hugging Face folder, here or on the hub (`hf://owner/name`). Throws where a file is missing or broken, a tensor is missing, unknown or of another shape. */
+export async function loadLanguageModel(name: string, backend: Backend): Promise<LanguageModel> {
+  const { path: folder } = await locateModel(name);
   const { config, generationConfig } = await readModelFolder(folder);
   const where = joinPath(folder, "config.json");
   const architecture = architectureOf(config, where);

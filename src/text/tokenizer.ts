@@ -5,6 +5,7 @@
 import { Tokenizer as HfTokenizer } from "@huggingface/tokenizers";
 import { RequestError } from "../errors.ts";
 import { exists, joinPath, readJson, readText } from "../formats/files.ts";
+import { locateModel } from "../formats/locations.ts";
 
 export interface Tokenizer {
   /** Ids of a text. Special tokens written in the text are recognised; none is added. */
@@ -27,8 +28,9 @@ export interface Tokenizer {
 
 type Json = Record<string, unknown>;
 
-/** Reads tokenizer.json, tokenizer_config.json and chat_template.jinja (which wins) of a folder. */
-export async function loadTokenizer(folder: string): Promise<Tokenizer> {
+/** Reads tokenizer.json, tokenizer_config.json and chat_template.jinja (which wins) of a folder, here or on the hub. */
+export async function loadTokenizer(name: string): Promise<Tokenizer> {
+  const { path: folder } = await locateModel(name);
   const path = joinPath(folder, "tokenizer.json");
   if (!(await exists(path))) {
     throw new RequestError({
@@ -61,7 +63,8 @@ export async function loadTokenizer(folder: string): Promise<Tokenizer> {
 }
 
 /** Whether a folder has a tokenizer. */
-export const hasTokenizer = (folder: string): Promise<boolean> => exists(joinPath(folder, "tokenizer.json"));
+export const hasTokenizer = async (name: string): Promise<boolean> =>
+  exists(joinPath((await locateModel(name)).path, "tokenizer.json"));
 
 /** A tokenizer from the parsed files. */
 export function makeTokenizer(tokenizerJson: Json, config: Json = {}, template?: string): Tokenizer {

@@ -6,6 +6,7 @@ import { parse as parseYaml, stringify as toYaml } from "yaml";
 import { z } from "zod";
 import { RequestError, nearest } from "../errors.ts";
 import { dirName, exists, packageFolder, readText, resolvePath } from "../formats/files.ts";
+import { isHubName } from "../formats/hub-name.ts";
 
 const count = z.number().int().positive();
 const share = z.number().min(0);
@@ -120,7 +121,7 @@ export function parseRecipe(value: unknown, where: string): Recipe {
   return recipe;
 }
 
-/** Reads a recipe file; paths in it are resolved against its folder, then against prefopt's own. */
+/** Reads a recipe file; paths in it are resolved against its folder, then against prefopt's own. Names on the hub stay. */
 export async function loadRecipe(path: string, settings: readonly string[] = []): Promise<Recipe> {
   const file = (await exists(path)) ? path : resolvePath(packageFolder(), path);
   const text = await readText((await exists(file)) ? file : path);
@@ -143,6 +144,7 @@ export async function loadRecipe(path: string, settings: readonly string[] = [])
   for (const setting of settings) applySetting(value as Record<string, unknown>, setting);
   const recipe = parseRecipe(value, path);
   const found = async (p: string) => {
+    if (isHubName(p)) return p;
     const beside = resolvePath(dirName(file), p);
     if (await exists(beside)) return beside;
     const own = resolvePath(packageFolder(), p);

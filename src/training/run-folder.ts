@@ -13,6 +13,7 @@ import {
   removeLeftovers,
   writeFileAtomic,
 } from "../formats/files.ts";
+import { isPinOf } from "../formats/hub-name.ts";
 import { type FolderLock, lockFolder } from "../formats/lock.ts";
 import { type Recipe, parseRecipe, recipeToYaml } from "./recipe.ts";
 
@@ -84,6 +85,7 @@ export function resumedRecipe(given: Recipe, earlier: Recipe, where: string): Re
       key.startsWith("run.") ||
       key === "threads" ||
       now === '"auto"' ||
+      isPin(then, now) ||
       (key === "data.maxLength" && now === undefined);
     if (now !== then && !free) {
       throw new RequestError({
@@ -95,6 +97,14 @@ export function resumedRecipe(given: Recipe, earlier: Recipe, where: string): Re
     }
   }
   return { ...earlier, run: given.run };
+}
+
+/** Whether the run was started with the commit that a name on the hub had come to. */
+function isPin(then: string | undefined, now: string | undefined): boolean {
+  const [pinned, name] = [then, now].map((text) =>
+    text === undefined ? undefined : (JSON.parse(text) as unknown),
+  );
+  return typeof pinned === "string" && typeof name === "string" && isPinOf(pinned, name);
 }
 
 function flatten(value: unknown, prefix = ""): Map<string, string> {

@@ -21,6 +21,7 @@ import { type RunResult, resultOf } from "./result.ts";
 import { writeReport } from "./report/write-report.ts";
 import { companionsOf, releaseTrained, trainedBy } from "./trained.ts";
 import { updatesOf } from "./updates.ts";
+import { fetchSources } from "./sources.ts";
 import { type RunFolder, keepRecipe, openRunFolder, resumedRecipe } from "./run-folder.ts";
 
 export interface TrainOptions extends Given {
@@ -84,8 +85,14 @@ async function* runIn(
   options: TrainOptions,
 ): AsyncGenerator<TrainEvent, RunResult> {
   const { signal } = options;
+  const fetching = fetchSources(recipe, options);
+  let fetched = await fetching.next();
+  for (; !fetched.done; fetched = await fetching.next()) {
+    yield { type: "phase", ...fetched.value };
+    if (signal?.aborted) throw new Interrupted(0, folder.path); // what has come is kept, and continued next time
+  }
   yield { type: "phase", text: "loading the model" };
-  const prepared = await prepare(recipe, options);
+  const prepared = await prepare(fetched.value, options);
   yield { type: "prepared", prepared };
   for (const text of prepared.warnings) yield { type: "warning", text };
   await keepRecipe(folder, prepared.recipe);
