@@ -1,7 +1,13 @@
 import { describe, expect, test } from "vitest";
 import fixture from "./fixtures/ches.json" with { type: "json" };
 import { ascending, distributionOf, filterByChes, quantileWindow, rankCorrelation } from "./selection.ts";
-import { type Predictions, coefficientsOf, editDistance, predictingStates, similarities } from "./similarity.ts";
+import {
+  type Predictions,
+  coefficientsOf,
+  editDistance,
+  predictingStates,
+  similarities,
+} from "./similarity.ts";
 import { descend, gradientFlow, unembeddingMetrics } from "./single-token.ts";
 
 interface Side {
@@ -67,7 +73,9 @@ test.each(fixture.cases as Case[])("$procedure: $name", ({ procedure, input, exp
 });
 
 const wave = (rows: number, width: number, phase: number) =>
-  Array.from({ length: rows }, (_, i) => Array.from({ length: width }, (_, j) => Math.sin(phase + 3 * i + 5 * j)));
+  Array.from({ length: rows }, (_, i) =>
+    Array.from({ length: width }, (_, j) => Math.sin(phase + 3 * i + 5 * j)),
+  );
 
 describe("CHES", () => {
   const [w, l] = [wave(4, 3, 0), wave(6, 3, 1)];
@@ -78,7 +86,8 @@ describe("CHES", () => {
   });
 
   test("is at most ‖S_w‖ (‖S_l‖ - ‖S_w‖) (Cauchy and Schwarz)", () => {
-    const norm = (rows: number[][]) => Math.hypot(...rows[0].map((_, j) => rows.reduce((t, r) => t + r[j], 0)));
+    const norm = (rows: number[][]) =>
+      Math.hypot(...rows[0].map((_, j) => rows.reduce((t, r) => t + r[j], 0)));
     expect(of(w, l).ches).toBeLessThanOrEqual(norm(w) * (norm(l) - norm(w)) + 1e-12);
   });
 
@@ -162,7 +171,14 @@ describe("selection", () => {
   });
 
   test("quantiles are interpolated", () => {
-    expect(distributionOf([4, 1, 3, 2])).toEqual({ mean: 2.5, min: 1, q25: 1.75, median: 2.5, q75: 3.25, max: 4 });
+    expect(distributionOf([4, 1, 3, 2])).toEqual({
+      mean: 2.5,
+      min: 1,
+      q25: 1.75,
+      median: 2.5,
+      q75: 3.25,
+      max: 4,
+    });
   });
 
   test("rank correlation: 1 for any rising map, ties share ranks", () => {

@@ -63,7 +63,10 @@ export function coefficientsOf(a: Predictions, b: Predictions): number[][] {
   return a.targets.map((y, k) =>
     b.targets.map(
       (z, j) =>
-        Number(y === z) - b.distributions[j][y] - a.distributions[k][z] + dot(a.distributions[k], b.distributions[j]),
+        Number(y === z) -
+        b.distributions[j][y] -
+        a.distributions[k][z] +
+        dot(a.distributions[k], b.distributions[j]),
     ),
   );
 }

@@ -95,7 +95,10 @@ export interface UnembeddingMetrics {
 }
 
 /** How the unembeddings of two answers of one token lie to one another. */
-export function unembeddingMetrics(chosen: readonly number[], rejected: readonly number[]): UnembeddingMetrics {
+export function unembeddingMetrics(
+  chosen: readonly number[],
+  rejected: readonly number[],
+): UnembeddingMetrics {
   const [chosenNorm, inner] = [Math.sqrt(dot(chosen, chosen)), dot(chosen, rejected)];
   const along = inner / dot(chosen, chosen);
   const rest = rejected.map((x, i) => x - along * chosen[i]);
