@@ -50,3 +50,14 @@ export function numberToBf16(x: number): number {
   if ((bits & 0x7fffffff) > 0x7f800000) return ((bits >>> 16) | 0x40) & 0xffff; // NaN
   return ((bits + 0x7fff + ((bits >>> 16) & 1)) >>> 16) & 0xffff;
 }
+
+/** Every binary16 value at the index of its bits: decoding large arrays by looking up. Made on the first call. */
+export const f16Values = lazyTable(f16ToNumber);
+
+/** Every bfloat16 value at the index of its bits. */
+export const bf16Values = lazyTable(bf16ToNumber);
+
+function lazyTable(decode: (bits: number) => number): () => Float32Array {
+  let table: Float32Array | undefined;
+  return () => (table ??= Float32Array.from({ length: 1 << 16 }, (_, bits) => decode(bits)));
+}
