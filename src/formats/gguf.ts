@@ -52,6 +52,9 @@ const pieceBytes = 1 << 22;
 
 type Fail = (why: string, subject?: string, fix?: string) => RequestError;
 
+/** Whether a path names a GGUF file. */
+export const isGgufPath = (path: string): boolean => /\.gguf$/i.test(path);
+
 /** Opens a file and checks its header. Throws a RequestError that names the file and the key or tensor. */
 export async function openGguf(path: string): Promise<GgufFile> {
   const size = await fileSize(path);

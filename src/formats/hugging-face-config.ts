@@ -1,6 +1,6 @@
 /** The JSON files of a Hugging Face model folder, as they are. */
 import { RequestError } from "../errors.ts";
-import { exists, isFolder, joinPath, readJson } from "./files.ts";
+import { exists, isFolder, joinPath, listFolder, readJson } from "./files.ts";
 
 export interface ModelFolder {
   /** config.json */
@@ -11,17 +11,12 @@ export interface ModelFolder {
 
 /** Reads config.json and generation_config.json. Throws where the folder is none, or is of a kind that is not built yet. */
 export async function readModelFolder(folder: string): Promise<ModelFolder> {
-  const notYet = folder.startsWith("hf://")
-    ? "models by hf:// name"
-    : folder.endsWith(".gguf")
-      ? "GGUF files"
-      : undefined;
-  if (notYet) {
+  if (folder.startsWith("hf://")) {
     throw new RequestError({
       code: "not-built-yet",
-      what: `${notYet} cannot be loaded yet`,
+      what: "models by hf:// name cannot be loaded yet",
       where: folder,
-      fix: "Use a Hugging Face folder with config.json and model.safetensors",
+      fix: "Use a Hugging Face folder with config.json and model.safetensors, or a GGUF file",
     });
   }
   if (!(await isFolder(folder))) {
@@ -34,11 +29,12 @@ export async function readModelFolder(folder: string): Promise<ModelFolder> {
   }
   const path = joinPath(folder, "config.json");
   if (!(await exists(path))) {
+    const gguf = (await listFolder(folder)).find((name) => name.toLowerCase().endsWith(".gguf"));
     throw new RequestError({
       code: "no-config",
       what: "there is no config.json",
       where: folder,
-      fix: "Name a Hugging Face model folder",
+      fix: gguf ? `Name the file in it: ${joinPath(folder, gguf)}` : "Name a Hugging Face model folder",
     });
   }
   const generation = joinPath(folder, "generation_config.json");

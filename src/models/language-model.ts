@@ -1,35 +1,34 @@
 /**
  * A language model in memory: its architecture, its weights in one flat array, and the back end that runs it.
- * Read from and written to Hugging Face folders with the names and values that `transformers` has.
+ * Read from Hugging Face folders and GGUF files, written to folders with the names and values that `transformers` has.
  */
 import type { Backend } from "../engine/backends/backend.ts";
 import { sha256 } from "../formats/sha256.ts";
-import { readModelFolder } from "../formats/hugging-face-config.ts";
-import { openWeights, writeWeights } from "../formats/weights.ts";
+import { writeWeights } from "../formats/weights.ts";
 import { copyFile, exists, joinPath, writeFileAtomic } from "../formats/files.ts";
 import { RequestError } from "../errors.ts";
 import { ParameterArray, layoutOf } from "../nn/parameters.ts";
 import { architectureOf } from "./architectures.ts";
 import type { CausalLm } from "./causal-lm.ts";
+import { openModelSource } from "./model-source.ts";
 
 export interface LanguageModel {
   readonly architecture: CausalLm;
   readonly weights: ParameterArray;
   readonly backend: Backend;
-  /** The folder it was read from; undefined for a model made from scratch. */
+  /** The folder or GGUF file it was read from; undefined for a model made from scratch. */
   readonly folder?: string;
   /** Ids that end a completion: generation_config.json's, else config.json's. */
   readonly endIds: readonly number[];
   readonly beginId?: number;
 }
 
-/** Reads a Hugging Face folder. Throws where a file is missing or broken, a tensor is missing, unknown or of another shape. */
+/** Reads a Hugging Face folder or a GGUF file. Throws where a file is missing or broken, a tensor is missing, unknown or of another shape. */
 export async function loadLanguageModel(folder: string, backend: Backend): Promise<LanguageModel> {
-  const { config, generationConfig } = await readModelFolder(folder);
-  const where = joinPath(folder, "config.json");
-  const architecture = architectureOf(config, where);
+  const { config, generationConfig, configPath, openWeights } = await openModelSource(folder);
+  const architecture = architectureOf(config, configPath);
   const weights = ParameterArray.allocate(backend, layoutOf(architecture.parameters));
-  const source = await openWeights(folder);
+  const source = await openWeights();
   const wanted = new Set(architecture.parameters.map((p) => p.name));
   const unexpected = [...source.tensors.keys()].filter(
     (name) => !wanted.has(name) && !architecture.ignores?.(name),
@@ -48,7 +47,7 @@ export async function loadLanguageModel(folder: string, backend: Backend): Promi
       ]
         .filter(Boolean)
         .join("; "),
-      fix: "Check that config.json and the weight files come from the same model",
+      fix: "Check that configuration and weights come from the same model",
     });
   }
   for (const p of architecture.parameters) {
@@ -59,7 +58,7 @@ export async function loadLanguageModel(folder: string, backend: Backend): Promi
         code: "weights-mismatch",
         what: `tensor ${p.name} has shape [${found.join(", ")}]`,
         where: folder,
-        why: `config.json makes it [${sizes.join(", ")}]`,
+        why: `its configuration makes it [${sizes.join(", ")}]`,
       });
     }
     await source.readFloat32(p.name, weights.view(p.name));
