@@ -78,11 +78,17 @@ export function encodeQ8_0(data: Float32Array): Uint8Array {
   const bytes = new Uint8Array((data.length / 32) * 34);
   for (let at = 0, x = 0; x < data.length; at += 34, x += 32) {
     let largest = 0;
-    for (let j = 0; j < 32; j++) largest = Math.max(largest, Math.abs(data[x + j]));
+    for (let j = 0; j < 32; j++) {
+      const size = Math.abs(data[x + j]);
+      if (size > largest) largest = size;
+    }
     const d = Math.fround(largest / 127);
     const inverse = d === 0 ? 0 : Math.fround(1 / d);
     putU16(bytes, at, numberToF16(d));
-    for (let j = 0; j < 32; j++) bytes[at + 2 + j] = halfAway(Math.fround(data[x + j] * inverse));
+    for (let j = 0; j < 32; j++) {
+      const q = Math.fround(data[x + j] * inverse);
+      bytes[at + 2 + j] = Math.trunc(q < 0 ? q - 0.5 : q + 0.5);
+    }
   }
   return bytes;
 }
@@ -101,8 +107,6 @@ export function encodeQ4_0(data: Float32Array): Uint8Array {
   }
   return bytes;
 }
-
-const halfAway = (x: number) => Math.sign(x) * Math.floor(Math.abs(x) + 0.5);
 
 function putU16(bytes: Uint8Array, at: number, value: number): void {
   bytes[at] = value & 255;

@@ -2,7 +2,7 @@
  * What can stand in a GGUF file (ggml-org/ggml, docs/gguf.md): the types of metadata values and of tensors, by the numbers
  * that the format gives them. Reader and writer both go by these tables.
  */
-import { bf16Values, f16Values, numberToBf16, numberToF16 } from "./half.ts";
+import { bf16Values, encodeBf16, encodeF16, f16Values } from "./half.ts";
 import { decodeQ2K, decodeQ3K, decodeQ4K, decodeQ5K, decodeQ6K } from "./gguf-k-blocks.ts";
 import {
   decodeQ4_0,
@@ -30,7 +30,7 @@ export interface TensorType {
 /** All tensor types that are read, by name. */
 export const tensorTypes = {
   F32: { id: 0, elements: 1, bytes: 4, decode: copyBytes, encode: bytesOf },
-  F16: { id: 1, elements: 1, bytes: 2, decode: lookUp(f16Values), encode: halves(numberToF16) },
+  F16: { id: 1, elements: 1, bytes: 2, decode: lookUp(f16Values), encode: encodeF16 },
   Q4_0: { id: 2, elements: 32, bytes: 18, decode: decodeQ4_0, encode: encodeQ4_0 },
   Q4_1: { id: 3, elements: 32, bytes: 20, decode: decodeQ4_1 },
   Q5_0: { id: 6, elements: 32, bytes: 22, decode: decodeQ5_0 },
@@ -46,7 +46,7 @@ export const tensorTypes = {
   I32: { id: 26, elements: 1, bytes: 4, decode: from((b, at, n) => new Int32Array(b, at, n)) },
   I64: { id: 27, elements: 1, bytes: 8, decode: decodeI64 },
   F64: { id: 28, elements: 1, bytes: 8, decode: from((b, at, n) => new Float64Array(b, at, n)) },
-  BF16: { id: 30, elements: 1, bytes: 2, decode: lookUp(bf16Values), encode: halves(numberToBf16) },
+  BF16: { id: 30, elements: 1, bytes: 2, decode: lookUp(bf16Values), encode: encodeBf16 },
 } satisfies Readonly<Record<string, TensorType>>;
 
 export type TensorTypeName = keyof typeof tensorTypes;
@@ -134,10 +134,6 @@ function lookUp(values: () => Float32Array): (bytes: Uint8Array, out: Float32Arr
     const bits = new Uint16Array(bytes.buffer, bytes.byteOffset, out.length);
     for (let i = 0; i < out.length; i++) out[i] = table[bits[i]];
   };
-}
-
-function halves(encode: (x: number) => number): (data: Float32Array) => Uint8Array {
-  return (data) => new Uint8Array(Uint16Array.from(data, encode).buffer);
 }
 
 function from(

@@ -4,7 +4,7 @@
  */
 import { RequestError, quoted } from "../errors.ts";
 import { fileSize, readRange, writeFileAtomic } from "./files.ts";
-import { bf16Values, f16Values, numberToBf16, numberToF16 } from "./half.ts";
+import { bf16Values, encodeBf16, encodeF16, f16Values } from "./half.ts";
 
 export interface TensorInfo {
   readonly dtype: string;
@@ -178,8 +178,8 @@ export interface TensorData {
 
 const encoders: Readonly<Record<FloatDtype, (data: Float32Array) => Uint8Array>> = {
   F32: (data) => new Uint8Array(data.buffer, data.byteOffset, data.byteLength),
-  F16: (data) => new Uint8Array(Uint16Array.from(data, numberToF16).buffer),
-  BF16: (data) => new Uint8Array(Uint16Array.from(data, numberToBf16).buffer),
+  F16: encodeF16,
+  BF16: encodeBf16,
 };
 
 /** Writes tensors in the reference writer's order (widest type first, then by name), whole or not at all. */

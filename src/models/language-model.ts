@@ -5,9 +5,11 @@
 import type { Backend } from "../engine/backends/backend.ts";
 import { sha256 } from "../formats/sha256.ts";
 import { writeWeights } from "../formats/weights.ts";
+import { isGgufPath } from "../formats/gguf.ts";
 import { copyFile, exists, joinPath, writeFileAtomic } from "../formats/files.ts";
 import { RequestError } from "../errors.ts";
 import { ParameterArray, layoutOf } from "../nn/parameters.ts";
+import { readTokenizerFiles } from "../text/tokenizer-files.ts";
 import { architectureOf } from "./architectures.ts";
 import type { CausalLm } from "./causal-lm.ts";
 import { openModelSource } from "./model-source.ts";
@@ -87,7 +89,7 @@ export function copyOf(model: LanguageModel): LanguageModel {
 
 export interface SaveOptions {
   readonly dtype?: "F32" | "F16" | "BF16";
-  /** Folder whose tokenizer files and generation_config.json go along; default: the model's own. */
+  /** Folder or GGUF file whose tokenizer and generation_config.json go along; default: the model's own. */
   readonly tokenizerFrom?: string;
 }
 
@@ -116,10 +118,23 @@ export async function saveLanguageModel(
   }));
   await writeWeights(folder, tensors, { dtype });
   if (tokenizerFrom === undefined) return;
+  if (isGgufPath(tokenizerFrom)) return writeCompanions(model, folder, tokenizerFrom);
   for (const name of companions) {
     const from = joinPath(tokenizerFrom, name);
     if (await exists(from)) await copyFile(from, joinPath(folder, name));
   }
+}
+
+/** The files beside the weights, made out of what a GGUF file says. */
+async function writeCompanions(model: LanguageModel, folder: string, gguf: string): Promise<void> {
+  const write = (name: string, value: unknown, indent?: number) =>
+    writeFileAtomic(joinPath(folder, name), `${JSON.stringify(value, null, indent)}\n`);
+  const { endIds, beginId } = model;
+  await write("generation_config.json", { bos_token_id: beginId, eos_token_id: endIds }, 2);
+  const files = await readTokenizerFiles(gguf);
+  if (!files) return;
+  await write("tokenizer.json", files.tokenizerJson);
+  await write("tokenizer_config.json", files.tokenizerConfigJson, 2);
 }
 
 /** A digest of architecture and weights: equal for models that score alike. */

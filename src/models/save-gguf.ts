@@ -1,6 +1,10 @@
 /** Writes a language model with its tokenizer as one GGUF file. */
 import { type GgufValue, string, u32 } from "../formats/gguf-metadata.ts";
 import type { WrittenType } from "../formats/gguf-types.ts";
+import { tokenizerToGguf } from "../text/gguf/write.ts";
+import { readTokenizerFiles } from "../text/tokenizer-files.ts";
+import { makeTokenizer } from "../text/tokenizer.ts";
+import { ggufArchitectures } from "./gguf/architectures.ts";
 import { writeGgufModel } from "./gguf/save.ts";
 import type { LanguageModel } from "./language-model.ts";
 
@@ -9,6 +13,8 @@ export interface SaveGgufOptions {
   readonly dtype?: WrittenType;
   /** `general.name` of the file. */
   readonly name?: string;
+  /** Folder or GGUF file whose tokenizer goes along; default: the model's own. */
+  readonly tokenizerFrom?: string;
 }
 
 /**
@@ -21,16 +27,44 @@ export async function saveGguf(
   options: SaveGgufOptions = {},
 ): Promise<readonly string[]> {
   const { architecture, weights } = model;
+  const { dtype, name, tokenizerFrom = model.folder } = options;
+  const config = architecture.toConfig();
+  const tokenizer = await tokenizerOf(model, tokenizerFrom, config, path);
   const tensors = architecture.parameters.map((p) => ({
     name: p.name,
     shape: p.shape.map((d) => d.size),
     data: weights.view(p.name),
   }));
-  return writeGgufModel(path, {
-    ...options,
-    config: architecture.toConfig(),
+  const warnings = await writeGgufModel(path, {
+    config,
     tensors,
-    tokenizer: new Map([["tokenizer.ggml.model", string("none")], ...specialIds(model)]),
+    dtype,
+    name,
+    tokenizer: tokenizer.metadata,
+  });
+  return [...warnings, ...tokenizer.warnings];
+}
+
+async function tokenizerOf(
+  model: LanguageModel,
+  from: string | undefined,
+  config: Readonly<Record<string, unknown>>,
+  where: string,
+) {
+  const files = from === undefined ? undefined : await readTokenizerFiles(from);
+  if (!files) {
+    const none: [string, GgufValue] = ["tokenizer.ggml.model", string("none")];
+    return { metadata: new Map([none, ...specialIds(model)]), warnings: [] };
+  }
+  const { prefixIds, suffixIds } = makeTokenizer(files.tokenizerJson, files.tokenizerConfigJson);
+  return tokenizerToGguf(files, {
+    // A model_type that GGUF does not know is refused when the model is written.
+    architecture: ggufArchitectures[String(config.model_type)]?.name ?? "",
+    vocabularySize: model.architecture.vocabularySize,
+    endIds: model.endIds,
+    addsBegin: prefixIds.length > 0,
+    addsEnd: suffixIds.length > 0,
+    where,
   });
 }
 

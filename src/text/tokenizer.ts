@@ -4,7 +4,10 @@
  */
 import { Tokenizer as HfTokenizer } from "@huggingface/tokenizers";
 import { RequestError } from "../errors.ts";
-import { exists, joinPath, readJson, readText } from "../formats/files.ts";
+import { isGgufPath } from "../formats/gguf.ts";
+import { type Json, readTokenizerFiles } from "./tokenizer-files.ts";
+
+export { hasTokenizer } from "./tokenizer-files.ts";
 
 export interface Tokenizer {
   /** Ids of a text. Special tokens written in the text are recognised; none is added. */
@@ -13,6 +16,8 @@ export interface Tokenizer {
   decode(ids: readonly number[], options?: { skipSpecialTokens?: boolean }): string;
   /** Ids that the tokenizer puts before a text (a begin token, for most models that have one). */
   readonly prefixIds: readonly number[];
+  /** Ids that the tokenizer puts after a text: none for most. */
+  readonly suffixIds: readonly number[];
   readonly beginId?: number;
   readonly endId?: number;
   /** Whether an id is a special token, such as a turn marker. */
@@ -25,33 +30,28 @@ export interface Tokenizer {
   readonly endToken: string;
 }
 
-type Json = Record<string, unknown>;
-
-/** Reads tokenizer.json, tokenizer_config.json and chat_template.jinja (which wins) of a folder. */
-export async function loadTokenizer(folder: string): Promise<Tokenizer> {
-  const path = joinPath(folder, "tokenizer.json");
-  if (!(await exists(path))) {
+/** Reads the tokenizer of a Hugging Face folder or a GGUF file. */
+export async function loadTokenizer(path: string): Promise<Tokenizer> {
+  const files = await readTokenizerFiles(path);
+  if (!files) {
     throw new RequestError({
       code: "no-tokenizer",
-      what: "there is no tokenizer.json",
-      where: folder,
+      what: isGgufPath(path) ? "the file has no tokenizer" : "there is no tokenizer.json",
+      where: path,
       why: "text can only be read and written with the model's tokenizer",
       fix: "Copy tokenizer.json and tokenizer_config.json into the folder, or give token ids instead of text",
     });
   }
-  const configPath = joinPath(folder, "tokenizer_config.json");
-  const templatePath = joinPath(folder, "chat_template.jinja");
-  const config = (await exists(configPath)) ? ((await readJson(configPath)) as Json) : {};
-  const template = (await exists(templatePath)) ? await readText(templatePath) : undefined;
+  const { where, tokenizerJson, tokenizerConfigJson, chatTemplate } = files;
   try {
-    return makeTokenizer((await readJson(path)) as Json, config, template);
+    return makeTokenizer(tokenizerJson, tokenizerConfigJson, chatTemplate);
   } catch (cause) {
     if (cause instanceof RequestError) throw cause;
     throw new RequestError(
       {
         code: "tokenizer-invalid",
         what: "the tokenizer cannot be used",
-        where: path,
+        where,
         why: (cause as Error).message,
         fix: "Copy or download the file again",
       },
@@ -59,9 +59,6 @@ export async function loadTokenizer(folder: string): Promise<Tokenizer> {
     );
   }
 }
-
-/** Whether a folder has a tokenizer. */
-export const hasTokenizer = (folder: string): Promise<boolean> => exists(joinPath(folder, "tokenizer.json"));
 
 /** A tokenizer from the parsed files. */
 export function makeTokenizer(tokenizerJson: Json, config: Json = {}, template?: string): Tokenizer {
@@ -77,9 +74,11 @@ export function makeTokenizer(tokenizerJson: Json, config: Json = {}, template?:
   const endToken = tokenText(config.eos_token);
   const added = inner.get_added_tokens_decoder();
   const encode = (text: string) => (text === "" ? [] : inner.encode(text, { add_special_tokens: false }).ids);
-  // What stands before a text when special tokens are added; what some tokenizers put after it is ours to add.
+  // What stands before and after a text when special tokens are added.
   const probe = inner.encode("a", { add_special_tokens: true }).ids;
-  const prefixIds = probe.slice(0, Math.max(0, probe.indexOf(encode("a")[0])));
+  const bare = encode("a");
+  const at = Math.max(0, probe.indexOf(bare[0]));
+  const [prefixIds, suffixIds] = [probe.slice(0, at), probe.slice(at + bare.length)];
   return {
     encode,
     decode: (ids, { skipSpecialTokens = false } = {}) =>
@@ -90,6 +89,7 @@ export function makeTokenizer(tokenizerJson: Json, config: Json = {}, template?:
             clean_up_tokenization_spaces: false,
           }),
     prefixIds,
+    suffixIds,
     beginId: beginToken ? inner.token_to_id(beginToken) : undefined,
     endId: endToken ? inner.token_to_id(endToken) : undefined,
     isSpecial: (id) => added.get(id)?.special ?? false,
