@@ -1,4 +1,5 @@
 /** Real tokenizers for tests: files of npm packages that `.ci/run` installs, with expected values in `fixtures/`. */
+import type { Rng } from "../engine/random.ts";
 import { exists, readJson } from "../formats/files.ts";
 import type { Message } from "./chat.ts";
 import { type TokenizerFiles, readTokenizerFiles } from "./tokenizer-files.ts";
@@ -52,4 +53,29 @@ export async function installed(name: Family): Promise<Installed | undefined> {
     `skipped: ${expected.package} is not installed (npm install --no-save --ignore-scripts ${expected.package}@3.7.2)`,
   );
   return undefined;
+}
+
+const characters =
+  "abcdefghijklmnop XYZ 0123456789\t\n\r.,!?'\"-–éßñç漢字かな한국어😀👩‍🚀\u0301\u0323\u00a0½²Ⅷ٣१\u{1F1E9}\u{1F1EA}\ufeff\u0085\u1161\u11a8ᄀﬁİΣ\0";
+const snippets = [
+  "the ",
+  " film",
+  "   ",
+  "\n\n\n",
+  "'ll",
+  "'LL",
+  "▁",
+  "<s>",
+  "</s>",
+  "<|im_start|>",
+  "<think>",
+  "HTTP",
+];
+const pool = [...characters, ...snippets, "\ud800"];
+
+/** Mixed characters of all kinds, with unusual ones now and then. */
+export function randomText(rng: Rng): string {
+  const one = () =>
+    rng.integer(12) === 0 ? String.fromCodePoint(rng.integer(0x30000)) : pool[rng.integer(pool.length)];
+  return Array.from({ length: 1 + rng.integer(30) }, one).join("");
 }

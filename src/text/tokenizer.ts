@@ -1,10 +1,12 @@
 /**
- * Tokenizers of Hugging Face folders, over `@huggingface/tokenizers`. Special tokens are added only when asked for, and
- * decoding never cleans up: what was encoded comes back byte for byte.
+ * Tokenizers of Hugging Face folders and GGUF files. Special tokens are added only when asked for, and decoding never cleans
+ * up: what was encoded comes back byte for byte.
  */
-import { Tokenizer as HfTokenizer } from "@huggingface/tokenizers";
 import { RequestError } from "../errors.ts";
 import { isGgufPath } from "../formats/gguf.ts";
+import { decoderOf } from "./encoding/decoder.ts";
+import { type Encoding, encoderOf } from "./encoding/encoder.ts";
+import { surroundingsOf } from "./encoding/surroundings.ts";
 import { type Json, readTokenizerFiles } from "./tokenizer-files.ts";
 
 export { hasTokenizer } from "./tokenizer-files.ts";
@@ -12,6 +14,8 @@ export { hasTokenizer } from "./tokenizer-files.ts";
 export interface Tokenizer {
   /** Ids of a text. Special tokens written in the text are recognised; none is added. */
   encode(text: string): number[];
+  /** Ids of a text, and where in it each is: [start, end) of the whole text that the token touches; [0, 0] for added ones. */
+  encodeWithOffsets(text: string, options?: { addSpecialTokens?: boolean }): Encoding;
   /** The text of ids; special tokens stay unless `skipSpecialTokens`. */
   decode(ids: readonly number[], options?: { skipSpecialTokens?: boolean }): string;
   /** Ids that the tokenizer puts before a text (a begin token, for most models that have one). */
@@ -28,6 +32,8 @@ export interface Tokenizer {
   readonly chatTemplate?: string;
   readonly beginToken: string;
   readonly endToken: string;
+  /** What of its files could not be read exactly. */
+  readonly warnings: readonly string[];
 }
 
 /** Reads the tokenizer of a Hugging Face folder or a GGUF file. */
@@ -42,9 +48,9 @@ export async function loadTokenizer(path: string): Promise<Tokenizer> {
       fix: "Copy tokenizer.json and tokenizer_config.json into the folder, or give token ids instead of text",
     });
   }
-  const { where, tokenizerJson, tokenizerConfigJson, chatTemplate } = files;
+  const { where, tokenizerJson, tokenizerConfigJson, chatTemplate, warnings } = files;
   try {
-    return makeTokenizer(tokenizerJson, tokenizerConfigJson, chatTemplate);
+    return { ...makeTokenizer(tokenizerJson, tokenizerConfigJson, chatTemplate), warnings };
   } catch (cause) {
     if (cause instanceof RequestError) throw cause;
     throw new RequestError(
@@ -60,57 +66,45 @@ export async function loadTokenizer(path: string): Promise<Tokenizer> {
   }
 }
 
-/** A tokenizer from the parsed files. */
+/** A tokenizer from the parsed files. Throws for parts of them that are not supported. */
 export function makeTokenizer(tokenizerJson: Json, config: Json = {}, template?: string): Tokenizer {
-  const parts = {
-    normalizer: null,
-    pre_tokenizer: null,
-    post_processor: null,
-    decoder: null,
-    ...tokenizerJson,
-  };
-  const inner = new HfTokenizer({ ...parts, pre_tokenizer: withUnicodeDigits(parts.pre_tokenizer) }, config);
+  const { encode, encodeWithOffsets, model, addedTokens } = encoderOf(tokenizerJson);
+  const decoder = decoderOf(tokenizerJson.decoder);
+  const { before, after } = surroundingsOf(tokenizerJson.post_processor);
+  const tokens = new Map([...model.vocabulary].map(([token, id]) => [id, token]));
+  for (const { id, content } of addedTokens) tokens.set(id, content);
+  const added = new Map(addedTokens.map((t) => [t.content, t.id]));
+  const special = new Set(addedTokens.filter((t) => t.special).map((t) => t.id));
+  const idOf = (token: string) => added.get(token) ?? model.vocabulary.get(token);
   const beginToken = tokenText(config.bos_token);
   const endToken = tokenText(config.eos_token);
-  const added = inner.get_added_tokens_decoder();
-  const encode = (text: string) => (text === "" ? [] : inner.encode(text, { add_special_tokens: false }).ids);
-  // What stands before and after a text when special tokens are added.
-  const probe = inner.encode("a", { add_special_tokens: true }).ids;
-  const bare = encode("a");
-  const at = Math.max(0, probe.indexOf(bare[0]));
-  const [prefixIds, suffixIds] = [probe.slice(0, at), probe.slice(at + bare.length)];
   return {
     encode,
-    decode: (ids, { skipSpecialTokens = false } = {}) =>
-      ids.length === 0
-        ? ""
-        : inner.decode([...ids], {
-            skip_special_tokens: skipSpecialTokens,
-            clean_up_tokenization_spaces: false,
-          }),
-    prefixIds,
-    suffixIds,
-    beginId: beginToken ? inner.token_to_id(beginToken) : undefined,
-    endId: endToken ? inner.token_to_id(endToken) : undefined,
-    isSpecial: (id) => added.get(id)?.special ?? false,
-    idOf: (token) => inner.token_to_id(token),
-    tokenOf: (id) => inner.id_to_token(id),
+    encodeWithOffsets(text, { addSpecialTokens = false } = {}) {
+      const { ids, offsets } = encodeWithOffsets(text);
+      if (!addSpecialTokens) return { ids, offsets };
+      const nowhere = (list: readonly number[]) => list.map((): [number, number] => [0, 0]);
+      return {
+        ids: [...before, ...ids, ...after],
+        offsets: [...nowhere(before), ...offsets, ...nowhere(after)],
+      };
+    },
+    decode(ids, { skipSpecialTokens = false } = {}) {
+      const shown = skipSpecialTokens ? ids.filter((id) => !special.has(id)) : ids;
+      return decoder(shown.flatMap((id) => tokens.get(id) ?? [])).join("");
+    },
+    prefixIds: before,
+    suffixIds: after,
+    beginId: beginToken ? idOf(beginToken) : undefined,
+    endId: endToken ? idOf(endToken) : undefined,
+    isSpecial: (id) => special.has(id),
+    idOf,
+    tokenOf: (id) => tokens.get(id),
     chatTemplate: template ?? templateOf(config.chat_template),
     beginToken,
     endToken,
+    warnings: [],
   };
-}
-
-/** The library's `Digits` knows ASCII digits only; the original isolates every numeric character. */
-function withUnicodeDigits(value: unknown): unknown {
-  if (typeof value !== "object" || value === null) return value;
-  const node = value as Json;
-  if (node.type === "Digits" && node.individual_digits === true) {
-    return { type: "Split", pattern: { Regex: "\\p{N}" }, behavior: "Isolated", invert: false };
-  }
-  if (Array.isArray(node.pretokenizers))
-    return { ...node, pretokenizers: node.pretokenizers.map(withUnicodeDigits) };
-  return node;
 }
 
 /** A special token is a string or an object with `content`. */

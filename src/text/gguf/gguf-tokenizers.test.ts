@@ -13,7 +13,8 @@ import {
   u32,
 } from "../../formats/gguf-metadata.ts";
 import { renderChat } from "../chat.ts";
-import { type Installed, expectedOf, families, installed } from "../testing.ts";
+import { byteSymbols } from "../encoding/pre-tokenizers.ts";
+import { type Installed, expectedOf, families, installed, randomText } from "../testing.ts";
 import { type Tokenizer, loadTokenizer, makeTokenizer } from "../tokenizer.ts";
 import { mergesByScore, mergesOfGemma } from "./merges.ts";
 import { wordRules } from "./pre-tokenizers.ts";
@@ -62,27 +63,8 @@ const readBack = (metadata: GgufMetadata, architecture: string) => {
   return tokenizerFromGguf(metadataReader(all, "model.gguf"));
 };
 
-/** Texts of all kinds of characters, mixed at random. */
-function randomTexts(count: number): string[] {
-  const rng = random(3, "texts");
-  const pool = [
-    ..."abcdefghijklmnop XYZ 0123456789\t\n\r.,!?'\"-–éßñç漢字かな한국어😀👩‍🚀\u0301\u00a0½²Ⅷ٣१\u{1F1E9}\u{1F1EA}\ufeff",
-    "the ",
-    " film",
-    "   ",
-    "\n\n",
-    "'ll",
-    "▁",
-    "<s>",
-    "</s>",
-    "<|im_start|>",
-    "HTTP",
-    " der",
-  ];
-  return Array.from({ length: count }, () =>
-    Array.from({ length: 1 + rng.integer(30) }, () => pool[rng.integer(pool.length)]).join(""),
-  );
-}
+const rng = random(3, "texts");
+const texts = Array.from({ length: 300 }, () => randomText(rng));
 
 describe.each(families)("%s", (name) => {
   let real: Installed | undefined;
@@ -109,7 +91,7 @@ describe.each(families)("%s", (name) => {
   });
   test("and the same ids for random texts", ({ skip }) => {
     if (!real) return skip();
-    for (const text of randomTexts(300))
+    for (const text of texts)
       expect(again.encode(text), JSON.stringify(text)).toEqual(real.tokenizer.encode(text));
   });
   test("and the same special tokens, conversations and word rules", ({ skip }) => {
@@ -132,13 +114,7 @@ describe.each(families)("%s", (name) => {
 
 /** A byte-level tokenizer of 256 bytes and a few merges. */
 function small(extra: Record<string, GgufValue> = {}): GgufMetadata {
-  const symbols = Array.from({ length: 256 }, (_, b) => {
-    const printable = (b >= 33 && b <= 126) || (b >= 161 && b <= 172) || b >= 174;
-    return printable ? String.fromCharCode(b) : "";
-  });
-  let moved = 256;
-  const bytes = symbols.map((s) => s || String.fromCharCode(moved++));
-  const tokens = [...bytes, "ab", "12", "<|end|>", "<tool>"];
+  const tokens = [...byteSymbols, "ab", "12", "<|end|>", "<tool>"];
   return new Map<string, GgufValue>([
     ["tokenizer.ggml.model", string("gpt2")],
     ["tokenizer.ggml.tokens", strings(tokens)],
