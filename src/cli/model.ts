@@ -11,7 +11,7 @@ export interface OpenedModel {
   readonly tokenizer?: Tokenizer;
 }
 
-/** The folder that a path means: as it is, a run's `model`, or one of prefopt's own. */
+/** The folder or GGUF file that a path means: as it is, a run's `model`, or one of prefopt's own. */
 export async function modelFolder(path: string): Promise<string> {
   if (await exists(resolvePath(path, "config.json"))) return path;
   const ofRun = resolvePath(path, "model");
@@ -23,7 +23,14 @@ export async function modelFolder(path: string): Promise<string> {
 export async function openModel(path: string): Promise<OpenedModel> {
   const folder = await modelFolder(path);
   const model = await loadLanguageModel(folder, await openBackend());
-  return { model, tokenizer: (await hasTokenizer(folder)) ? await loadTokenizer(folder) : undefined };
+  const tokenizer = (await hasTokenizer(folder)) ? await loadTokenizer(folder) : undefined;
+  if (tokenizer) warnOf(tokenizer);
+  return { model, tokenizer };
+}
+
+/** Says on standard error what of a tokenizer could not be read exactly. */
+export function warnOf({ warnings }: Tokenizer): void {
+  for (const text of warnings) process.stderr.write(`prefopt: warning: ${text}\n`);
 }
 
 /** The row builder of a model: whole context, nothing cut. */

@@ -30,6 +30,10 @@ export interface Tokenizer {
   tokenOf(id: number): string | undefined;
   /** The chat template's source, where the model has one. */
   readonly chatTemplate?: string;
+  /** Templates for special purposes, such as "tool_use". */
+  readonly namedTemplates: Readonly<Record<string, string>>;
+  /** Special tokens by their keys in tokenizer_config.json: "bos_token", "unk_token". */
+  readonly specialTokens: Readonly<Record<string, string>>;
   readonly beginToken: string;
   readonly endToken: string;
   /** What of its files could not be read exactly. */
@@ -78,6 +82,7 @@ export function makeTokenizer(tokenizerJson: Json, config: Json = {}, template?:
   const idOf = (token: string) => added.get(token) ?? model.vocabulary.get(token);
   const beginToken = tokenText(config.bos_token);
   const endToken = tokenText(config.eos_token);
+  const { main, named: namedTemplates } = templatesOf(config.chat_template);
   return {
     encode,
     encodeWithOffsets(text, { addSpecialTokens = false } = {}) {
@@ -100,7 +105,9 @@ export function makeTokenizer(tokenizerJson: Json, config: Json = {}, template?:
     isSpecial: (id) => special.has(id),
     idOf,
     tokenOf: (id) => tokens.get(id),
-    chatTemplate: template ?? templateOf(config.chat_template),
+    chatTemplate: template ?? main,
+    namedTemplates,
+    specialTokens: specialTokensOf(config),
     beginToken,
     endToken,
     warnings: [],
@@ -114,10 +121,22 @@ function tokenText(value: unknown): string {
   return typeof content === "string" ? content : "";
 }
 
-/** A template is a string, or a list of named ones of which "default" counts. */
-function templateOf(value: unknown): string | undefined {
-  if (typeof value === "string") return value;
-  if (!Array.isArray(value)) return undefined;
-  const named = value as { name?: string; template?: string }[];
-  return (named.find((t) => t.name === "default") ?? named[0])?.template;
+function specialTokensOf(config: Json): Record<string, string> {
+  const keys = ["bos", "eos", "unk", "sep", "pad", "cls", "mask"].map((name) => `${name}_token`);
+  return Object.fromEntries(
+    keys.map((key) => [key, tokenText(config[key])]).filter(([, token]) => token !== ""),
+  ) as Record<string, string>;
+}
+
+/** One template, or a list of named ones, of which "default" (or the only one) is the main one. */
+function templatesOf(value: unknown): { main?: string; named: Record<string, string> } {
+  if (typeof value === "string") return { main: value, named: {} };
+  const list = Array.isArray(value) ? (value as { name?: unknown; template?: unknown }[]) : [];
+  const named = Object.fromEntries(
+    list.flatMap(({ name, template }) =>
+      typeof name === "string" && typeof template === "string" ? [[name, template]] : [],
+    ),
+  ) as Record<string, string>;
+  const only = Object.keys(named).length === 1 ? Object.values(named)[0] : undefined;
+  return { main: named.default ?? only, named };
 }
