@@ -17,9 +17,9 @@ describe("a template sees", () => {
   test.each<[string, string, RenderOptions, string]>([
     [
       "messages and the generation prompt",
-      "{{ messages[0].content }}{{ add_generation_prompt }}",
+      "{{ messages[0].content }}{{ 'A' if add_generation_prompt }}",
       {},
-      "HiFalse",
+      "Hi",
     ],
     ["that an answer is asked for", "{{ 'A' if add_generation_prompt }}", { addGenerationPrompt: true }, "A"],
     ["special tokens", "{{ bos_token }}{{ eos_token }}{{ unk_token }}", {}, "<s></s><unk>"],
