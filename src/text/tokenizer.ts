@@ -72,11 +72,12 @@ export async function loadTokenizer(path: string): Promise<Tokenizer> {
 
 /** A tokenizer from the parsed files. Throws for parts of them that are not supported. */
 export function makeTokenizer(tokenizerJson: Json, config: Json = {}, template?: string): Tokenizer {
-  const { encode, encodeWithOffsets, model, addedTokens } = encoderOf(tokenizerJson);
+  const { encode, encodeWithOffsets, model, addedTokens, spelling } = encoderOf(tokenizerJson);
   const decoder = decoderOf(tokenizerJson.decoder);
   const { before, after } = surroundingsOf(tokenizerJson.post_processor);
   const tokens = new Map([...model.vocabulary].map(([token, id]) => [id, token]));
   for (const { id, content } of addedTokens) tokens.set(id, content);
+  const spelled = new Map(addedTokens.map((t) => [t.id, spelling(t)]));
   const added = new Map(addedTokens.map((t) => [t.content, t.id]));
   const special = new Set(addedTokens.filter((t) => t.special).map((t) => t.id));
   const idOf = (token: string) => added.get(token) ?? model.vocabulary.get(token);
@@ -96,7 +97,7 @@ export function makeTokenizer(tokenizerJson: Json, config: Json = {}, template?:
     },
     decode(ids, { skipSpecialTokens = false } = {}) {
       const shown = skipSpecialTokens ? ids.filter((id) => !special.has(id)) : ids;
-      return decoder(shown.flatMap((id) => tokens.get(id) ?? [])).join("");
+      return decoder(shown.flatMap((id) => spelled.get(id) ?? tokens.get(id) ?? [])).join("");
     },
     prefixIds: before,
     suffixIds: after,

@@ -17,6 +17,8 @@ export interface Encoding {
 export interface Encoder {
   readonly model: Model;
   readonly addedTokens: readonly AddedToken[];
+  /** What an added token reads back as: where it is found in the normalized text, its normalized form. */
+  spelling(token: AddedToken): string;
   /** Ids of a text, no special tokens added. */
   encode(text: string): number[];
   encodeWithOffsets(text: string): Encoding;
@@ -67,6 +69,7 @@ export function encoderOf(tokenizerJson: Readonly<Record<string, unknown>>): Enc
   return {
     model,
     addedTokens,
+    spelling: ({ content, normalized }) => (normalized ? normalizedText(content) : content),
     encode: (text) => run(text, false).ids,
     encodeWithOffsets: (text) => run(text, true),
   };

@@ -46,7 +46,7 @@ export function normalizerOf(value: unknown): Normalizer {
   return makers[type](json);
 }
 
-const controls = /(?![\t\n\r])[\0\ufffd\p{Cc}\p{Cf}\p{Cn}\p{Co}]/gu;
+const controls = /(?![\t\n\r])[\0\ufffd\p{Cc}\p{Cf}\p{Co}]/gu;
 const ideographs =
   /[\u4e00-\u9fff\u3400-\u4dbf\u{20000}-\u{2a6df}\u{2a700}-\u{2b73f}\u{2b740}-\u{2b81f}\u{2b920}-\u{2ceaf}\uf900-\ufaff\u{2f800}-\u{2fa1f}]/gu;
 

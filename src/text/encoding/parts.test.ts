@@ -236,6 +236,14 @@ describe("pre-tokenizers cut", () => {
   ])("%j", (json, text, expected) => {
     expect(cut(json, text)).toEqual(expected);
   });
+  test("a sign before the first word only, where nothing before it was taken away", () => {
+    const { encode } = encoderOf({
+      normalizer: { type: "Strip", strip_left: true },
+      pre_tokenizer: { type: "Metaspace", prepend_scheme: "first", split: false },
+      model: { type: "BPE", vocab: { a: 0, "▁": 1 }, merges: [] },
+    });
+    expect([encode("a"), encode(" a")]).toEqual([[1, 0], [0]]);
+  });
   test("an unknown one, and an unknown behaviour, are errors", () => {
     expect(() => preTokenizerOf({ type: "UnicodeScripts" })).toThrow("is not supported");
     expect(() => preTokenizerOf(split("Sideways"))).toThrow('split behavior "Sideways"');
@@ -277,6 +285,20 @@ describe("added tokens", () => {
   test("broken ones are errors", () => {
     expect(() => addedTokensOf([{ id: 1 }])).toThrow("has no id or content");
     expect(() => addedTokensOf({})).toThrow("is not a list");
+  });
+  test("what is found in the normalized text reads back normalized", () => {
+    const token = { id: 2, content: "END", special: true, normalized: true };
+    const tokenizer = makeTokenizer({
+      normalizer: { type: "Lowercase" },
+      added_tokens: [token],
+      decoder: { type: "Fuse" },
+      model: { type: "BPE", vocab: { a: 0, b: 1 }, merges: [] },
+    });
+    expect([tokenizer.decode([2, 0]), tokenizer.tokenOf(2), tokenizer.idOf("END")]).toEqual([
+      "enda",
+      "END",
+      2,
+    ]);
   });
   test("normalized ones are found in the normalized text, with the offsets of the original", () => {
     const encoder = encoderOf({

@@ -53,7 +53,9 @@ export type Edit = readonly [begin: number, end: number, text?: string];
 /** A piece made of edits in order. What no edit names is left out. */
 export function edited(piece: Piece, edits: readonly Edit[]): Piece {
   const text = edits.map(([begin, end, made]) => made ?? piece.text.slice(begin, end)).join("");
-  if (!piece.from) return { ...piece, text };
+  const [begin] = edits.find(([, , made]) => made !== "") ?? [0];
+  const first = piece.first && begin === 0;
+  if (!piece.from) return { text, first };
   const [starts, ends] = [new Int32Array(text.length), new Int32Array(text.length)];
   let at = 0;
   for (const [begin, end, made] of edits) {
@@ -68,7 +70,7 @@ export function edited(piece: Piece, edits: readonly Edit[]): Piece {
       at += made.length;
     }
   }
-  return { ...piece, text, from: { starts, ends } };
+  return { text, first, from: { starts, ends } };
 }
 
 /** The piece with text before it, which counts as part of its first character. */

@@ -70,7 +70,11 @@ const makers: Readonly<Record<string, (json: Json) => PreTokenizer>> = {
   Digits: (json) => cutting(/\p{N}/gu, json.individual_digits === true ? "Isolated" : "Contiguous"),
   Punctuation: (json) => cutting(new RegExp(punctuation, "gu"), String(json.behavior ?? "Isolated")),
   Whitespace: () =>
-    cutting(new RegExp(`${wordCharacter}+|[^\\s${wordCharacter.slice(1)}+`, "gu"), "Removed", true),
+    cutting(
+      new RegExp(`${wordCharacter}+|[^\\p{White_Space}${wordCharacter.slice(1)}+`, "gu"),
+      "Removed",
+      true,
+    ),
   WhitespaceSplit: () => cutting(whitespace, "Removed"),
   CharDelimiterSplit: (json) => cutting(patternOf({ String: String(json.delimiter) }), "Removed"),
   BertPreTokenizer() {
