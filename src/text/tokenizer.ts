@@ -49,7 +49,9 @@ export async function loadTokenizer(path: string): Promise<Tokenizer> {
       what: isGgufPath(path) ? "the file has no tokenizer" : "there is no tokenizer.json",
       where: path,
       why: "text can only be read and written with the model's tokenizer",
-      fix: "Copy tokenizer.json and tokenizer_config.json into the folder, or give token ids instead of text",
+      fix: isGgufPath(path)
+        ? "Give token ids instead of text, or use a file with a tokenizer"
+        : "Copy tokenizer.json and tokenizer_config.json into the folder, or give token ids instead of text",
     });
   }
   const { where, tokenizerJson, tokenizerConfigJson, chatTemplate, warnings } = files;
