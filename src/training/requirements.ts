@@ -78,7 +78,8 @@ export function missingIn(row: TokenRow, touched: Touched): string | undefined {
     if (promptSuffix.test(role)) continue;
     const n = completionsOf(row, role).length;
     // Mismatched completions are put together batch by batch; of several there may be none.
-    const optional = role === "mismatched" || (isMany(row.kind, role) && role !== "completions");
+    const mayLack = isMany(row.kind, role) && role !== "completions" && !touched.needed.has(role);
+    const optional = role === "mismatched" || mayLack;
     if (n === 0 && !optional) return role;
     if (quantities.has("tokenRewards") && !row.tokenRewards[role]) return fieldOf(role, "tokenRewards");
   }
