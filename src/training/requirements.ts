@@ -91,6 +91,19 @@ export function missingIn(row: TokenRow, touched: Touched): string | undefined {
   return undefined;
 }
 
+/** The numbers that every record must come with, by the names that records give them. */
+export function fieldsNeeded(touched: Touched): string[] {
+  const rewarded = [...touched.tokens].filter(([, asked]) => asked.has("tokenRewards"));
+  // Copies and mismatched completions are made here, their numbers with them.
+  const valued = [...touched.values].filter(([role]) => role !== "copies");
+  return [
+    ...touched.needed,
+    ...touched.required,
+    ...valued.flatMap(([role, names]) => [...names].map((name) => fieldOf(role, name))),
+    ...rewarded.map(([role]) => fieldOf(role, "tokenRewards")),
+  ];
+}
+
 /** How records name a number of their completions. */
 function fieldOf(role: string, name: string): string {
   if (role === "completions") return `${name}s`;
