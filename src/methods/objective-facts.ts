@@ -11,10 +11,12 @@ import { dataKindsOf, fieldsNeeded, rowKindFor } from "../training/requirements.
 export interface ObjectiveFacts {
   readonly id: string;
   readonly aliases: readonly string[];
-  /** The kind of records it is made for, by what else options make it: "pair; list with `variant: allK`". */
+  /** The kind of records it sees, as `prefopt loss` takes them: "pair; list with `variant: allK`". */
   readonly records: string;
-  /** Every kind of record that a run with it takes. */
+  /** Every kind of record that a run with its defaults takes, the plainest way first. */
   readonly accepts: readonly DataKind[];
+  /** The same in words, with what options make of it: "pair, triple, rationale; list, pair with `variant: allK`". */
+  readonly files: string;
   /** Fields that its records must have beside their completions, "none" where there are none. */
   readonly fields: string;
   /** Optional fields that it reads. */
@@ -47,6 +49,7 @@ export function factsOfObjective(family: ObjectiveFamily): ObjectiveFacts {
     aliases: family.aliases,
     records: varying(looks, (o) => o.record),
     accepts: acceptedBy(objective, fieldsOf(objective)),
+    files: varying(looks, (o) => acceptedBy(o, fieldsOf(o)).join(", ")),
     fields: varying(looks, (o) => fieldsOf(o).map(code).join(", ") || "none"),
     reads: [...touched.fields].sort(),
     reference: varying(looks, (o) => (touchedOf(o).reference ? "yes" : "no")),

@@ -45,13 +45,13 @@ export function objectivesMarkdown(
   return tableMarkdown({
     header: ["objective", "name", "records", "must come with", "reference?", "source"],
     rows: ids.map((id) => {
-      const { aliases, records, fields, reference } = factsOfObjective(objectiveNamed(id));
+      const { aliases, files, fields, reference } = factsOfObjective(objectiveNamed(id));
       const { title, paper } = objectivePages[id];
       const link = linkOf(id);
       const way = here && link.startsWith(`${here}.md`) ? link.slice(here.length + 3) : link;
       const name = way ? `[${code(id)}](${way})` : code(id);
       const also = aliases.length > 0 ? ` (also ${aliases.map(code).join(", ")})` : "";
-      return [name + also, title, records, fields, reference, paper ? arxiv(paper) : ""];
+      return [name + also, title, files, fields, reference, paper ? arxiv(paper) : ""];
     }),
   });
 }

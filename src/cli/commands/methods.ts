@@ -95,13 +95,10 @@ async function objectivePage(family: ObjectiveFamily): Promise<string> {
 
 /** What records and models an objective needs, a row each. */
 function needs(of: ObjectiveDescription): string[][] {
-  const also = of.accepts.filter((kind) => kind !== of.records);
   const rows = [
-    [
-      "records",
-      `${plain(of.records)}${also.length > 0 ? ` (files may hold: ${of.accepts.join(", ")})` : ""}`,
-    ],
-    ["must come with", plain(of.fields)],
+    ["records", of.files],
+    ["in prefopt loss", of.records],
+    ["must come with", of.fields],
     ["reads", of.reads.join(", ")],
     ["reference", of.reference],
     ["also trains", of.trains.join(", ")],
