@@ -19,7 +19,10 @@ function body(text: string): string {
       return [];
     }
     if (fenced) return [`    ${line}`.trimEnd()];
-    return line.startsWith("|") ? [plain(line)] : wrapped(plain(line), Math.min(terminalWidth(), 120));
+    if (line.startsWith("|")) return [plain(line)];
+    const width = Math.min(terminalWidth(), 120);
+    if (!line.startsWith("- ")) return wrapped(plain(line), width);
+    return wrapped(plain(line.slice(2)), width - 2).map((part, i) => `${i === 0 ? "- " : "  "}${part}`);
   });
   return lines.join("\n");
 }
