@@ -43,8 +43,10 @@ export async function updatesOf(
     ) as StateArrays,
     async norm() {
       squares.clear();
-      for (const { group, norm } of parts)
-        squares.set(group, (squares.get(group) ?? 0) + (await norm.measure()) ** 2);
+      for (const { group, norm } of parts) {
+        const own = await norm.measure(); // a name, as the bundler loses the parentheses of (await …) ** 2
+        squares.set(group, (squares.get(group) ?? 0) + own ** 2);
+      }
       return Math.sqrt([...squares.values()].reduce((a, b) => a + b, 0));
     },
     async update(step, learningRate) {
