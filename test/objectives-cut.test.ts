@@ -56,8 +56,15 @@ async function run(
   const abort = new AbortController();
   const losses: number[] = [];
   const out = join(folder, name);
-  const { evaluate: _, ...rest } = recipe;
-  const given = { recipe: rest, out, terms: termsOf(recipe), records, model, tokenizer, backend };
+  const given = {
+    recipe: { ...recipe, evaluate: undefined },
+    out,
+    terms: termsOf(recipe),
+    records,
+    model,
+    tokenizer,
+    backend,
+  };
   try {
     for await (const event of train({ ...given, resume, signal: abort.signal })) {
       if (event.type !== "step") continue;
