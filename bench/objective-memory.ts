@@ -2,7 +2,7 @@
  * Peak memory of a training step of each objective on a vocabulary of 49,152 words with 1,024 scored tokens: every objective in a process of
  * its own, through its recipe in recipes/objectives, on a model of random weights. Prints a table in Markdown.
  *
- *   node scripts/run.js bench/objective-memory.ts [objective …]
+ *   node scripts/run.js bench/objective-memory.ts [objective … | objective,option=value … …]
  */
 import { spawnSync } from "node:child_process";
 import { mkdtempSync, rmSync } from "node:fs";
@@ -10,6 +10,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { loadRecords } from "../src/data/load-records.ts";
 import { buildRows } from "../src/data/rows.ts";
+import { formats } from "../src/data/records.ts";
 import { completionsOf, rolesIn } from "../src/data/token-row.ts";
 import { openBackend } from "../src/engine/backends/open.ts";
 import { termsOf } from "../src/methods/terms.ts";
@@ -18,6 +19,7 @@ import { objectives } from "../src/objectives/table.ts";
 import { readRows } from "../src/formats/rows.ts";
 import { loadTokenizer } from "../src/text/tokenizer.ts";
 import { loadRecipe } from "../src/training/recipe.ts";
+import { rowKindFor } from "../src/training/requirements.ts";
 import { train } from "../src/training/train.ts";
 
 const scoredTokens = 1024;
@@ -37,7 +39,8 @@ const config = {
 const peak = (): number => process.resourceUsage().maxRSS / 1024;
 
 /** One objective, in this process. */
-async function measure(id: string): Promise<void> {
+async function measure(asked: string): Promise<void> {
+  const [id, ...options] = asked.split(",");
   const folder = mkdtempSync(join(tmpdir(), "prefopt-"));
   process.env.PREFOPT_CACHE = join(folder, "cache");
   try {
@@ -46,6 +49,7 @@ async function measure(id: string): Promise<void> {
       "data.shuffle=false",
       "run.checkpointEvery=1000",
       "evaluate.metrics=[loss]",
+      ...options.map((o) => `options.${o}`),
     ];
     const recipe = await loadRecipe(`recipes/objectives/${id}.yaml`, settings);
     const terms = termsOf(recipe);
@@ -67,7 +71,8 @@ async function measure(id: string): Promise<void> {
     for (let i = 0; scored < scoredTokens; i = (i + 1) % records.length) {
       const { record, source } = records[i];
       chosen.push(values[i]);
-      for (const row of buildRows(record, source, builder))
+      const kind = rowKindFor(terms, formats[record.format].kind);
+      for (const row of buildRows(record, source, builder, kind))
         for (const role of rolesIn(row))
           scored += completionsOf(row, role).reduce((n, ids) => n + ids.length, 0);
     }
@@ -88,7 +93,7 @@ async function measure(id: string): Promise<void> {
     }))
       if (event.type === "step" && !Number.isFinite(event.metrics.loss))
         throw new Error("the loss is not finite");
-    console.log(JSON.stringify({ id, records: chosen.length, scored, before, peak: peak() }));
+    console.log(JSON.stringify({ records: chosen.length, scored, before, peak: peak() }));
   } finally {
     rmSync(folder, { recursive: true });
   }

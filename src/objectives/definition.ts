@@ -86,6 +86,8 @@ export interface ObjectiveDefinition<K extends RecordKind, S extends OptionSchem
   rows?(options: Options<NoInfer<S>>): RowSettings;
   /** What no single option's range says: combinations that make no sense. Returns the option's name and why. */
   check?(options: Options<NoInfer<S>>): readonly [option: string, why: string] | undefined;
+  /** What a user should know of options that are allowed and do nothing. */
+  warnings?(options: Options<NoInfer<S>>): readonly string[];
   /** One loss a record, [records]; the batch's loss is their mean. */
   loss(record: RecordView<K>, options: Options<NoInfer<S>>, batch: BatchView): Tensor;
   /** Implicit rewards to log, by role, [records] each; no gradient is taken. */
@@ -110,6 +112,8 @@ export interface Objective {
   /** Roles of which every record must have one, though records of the kind may come without. */
   readonly needs: readonly string[];
   readonly rows: RowSettings;
+  /** What a user should know of its options. */
+  readonly warnings: readonly string[];
   /** Why a list with these scores cannot be used; undefined where it can. */
   checkList?(scores: readonly number[]): string | undefined;
   loss(record: RecordView, batch: BatchView): Tensor;

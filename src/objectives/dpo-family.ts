@@ -8,7 +8,7 @@
 import { add, mul } from "../engine/ops/elementwise.ts";
 import type { Tensor } from "../engine/tensor.ts";
 import type { Companions, ObjectiveFamily, Options, RecordView } from "./definition.ts";
-import { type Common, checkCommon, common, mixture } from "./dpo-options.ts";
+import { type Common, checkCommon, common, mixture, warningsOf } from "./dpo-options.ts";
 import { objective } from "./objective.ts";
 import { chosenNll } from "./pair-losses/chosen-nll.ts";
 import type { PairLoss } from "./pair-losses/pair-loss.ts";
@@ -68,6 +68,7 @@ function shared<O extends Common>(lossesOf: (o: O) => readonly PairLoss[]) {
     unweighted: (o: O) => lossesOf(o).some((loss) => loss.ranked),
     companions: (o: O): Companions =>
       o.syncRefModel ? { syncReference: { every: o.refModelSyncSteps, mix: o.refModelMixupAlpha } } : {},
+    warnings: (o: O) => warningsOf(o, lossesOf(o)),
     rewards,
     metrics: fMetrics,
   };

@@ -44,6 +44,14 @@ export const mixture = {
 
 export type Common = Options<typeof common>;
 
+/** Options that are allowed and do nothing with these losses. */
+export function warningsOf(o: Common, losses: readonly PairLoss[]): string[] {
+  const deaf = losses.filter((l) => !l.smoothing).map((l) => l.id);
+  return o.labelSmoothing !== undefined && o.labelSmoothing > 0 && deaf.length > 0
+    ? [`option labelSmoothing has no effect on ${deaf.join(", ")}`]
+    : [];
+}
+
 /** What no single option says: the name of the one that is wrong, and why. */
 export function checkCommon(o: Common, losses: readonly PairLoss[]): readonly [string, string] | undefined {
   const epsilon = o.labelSmoothing;

@@ -52,6 +52,7 @@ export function objective<K extends RecordKind, S extends OptionSchemas>(
         companions: definition.companions?.(options) ?? {},
         needs: definition.needs?.(options) ?? [],
         rows: definition.rows?.(options) ?? {},
+        warnings: definition.warnings?.(options) ?? [],
         checkList: checkList && ((scores) => checkList(scores, options)),
         loss: (r, batch) => definition.loss(view(r), options, batch),
         rewards: rewards && ((r, batch) => rewards(view(r), options, batch)),

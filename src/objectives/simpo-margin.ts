@@ -10,16 +10,17 @@ export const marginOptions = {
   simpoGamma: z.number().min(0).optional(),
 };
 
-interface Margin {
+export interface MarginSetting {
+  readonly beta?: number;
   readonly gammaBetaRatio?: number;
   readonly simpoGamma?: number;
 }
 
 export const simpoMargin = {
   /** γ */
-  of: ({ gammaBetaRatio, simpoGamma }: Margin, beta: number): number =>
+  of: ({ gammaBetaRatio, simpoGamma }: MarginSetting, beta: number): number =>
     simpoGamma ?? beta * (gammaBetaRatio ?? 0.25),
-  check: ({ gammaBetaRatio, simpoGamma }: Margin): readonly [string, string] | undefined =>
+  check: ({ gammaBetaRatio, simpoGamma }: MarginSetting): readonly [string, string] | undefined =>
     gammaBetaRatio !== undefined && simpoGamma !== undefined
       ? ["simpoGamma", "gammaBetaRatio = simpoGamma / beta says the same; give one of them"]
       : undefined,

@@ -4,11 +4,12 @@
  * policy moves. Each token of a pair gets the same pull whatever the length.
  */
 import { z } from "zod";
-import { add, div, maximum, mul, neg, softplus, sub } from "../engine/ops/elementwise.ts";
+import { add, maximum, mul, neg, softplus, sub } from "../engine/ops/elementwise.ts";
+import type { Named } from "./definition.ts";
+import { averageLogp as average, pooledNll } from "./log-ratio.ts";
 import { objective } from "./objective.ts";
 import { nonNegative, oneOf, positive, within } from "./options.ts";
 import { smoothed } from "./pair-losses/smoothed.ts";
-import type { Completion } from "./scores.ts";
 
 export const simpo = objective({
   id: "simpo",
@@ -39,15 +40,16 @@ export const simpo = objective({
       lossType === "hinge"
         ? maximum(sub(1, lead), 0)
         : smoothed(1 - labelSmoothing, softplus(neg(lead)), softplus(lead));
-    if (sftWeight === 0) return preference;
-    const nll = mul(neg(chosen.policy.logp), div(batch.size, batch.tokens("chosen")));
-    return add(preference, mul(sftWeight, nll));
+    return sftWeight === 0 ? preference : add(preference, mul(sftWeight, pooledNll(chosen, "chosen", batch)));
   },
+  warnings: ({ lossType, labelSmoothing }) =>
+    lossType === "hinge" && labelSmoothing > 0
+      ? ["option labelSmoothing has no effect on lossType hinge"]
+      : [],
+  metrics: ({ chosen }, { sftWeight }, batch): Named =>
+    sftWeight === 0 ? {} : { sft_loss: pooledNll(chosen, "chosen", batch) },
   rewards: ({ chosen, rejected }, { beta }) => ({
     chosen: mul(beta, average(chosen)),
     rejected: mul(beta, average(rejected)),
   }),
 });
-
-/** p̄, the mean log-probability of a completion's tokens: [records]. */
-const average = (c: Completion) => div(c.policy.logp, c.length);

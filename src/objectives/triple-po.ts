@@ -3,14 +3,24 @@
  * gold answer, pooled over the batch's gold tokens as in the authors' code, plus a preference between two others without a
  * reference. `tpo-l` compares average log-probabilities and asks for a margin γ. With tpoAlpha 0 no gold answer is needed.
  */
-import { add, div, mul, neg } from "../engine/ops/elementwise.ts";
+import { add, mul } from "../engine/ops/elementwise.ts";
+import type { RecordView } from "./definition.ts";
 import { objective } from "./objective.ts";
 import { nonNegative, oneOf, positive, within } from "./options.ts";
-import { pairRewards } from "./log-ratio.ts";
-import { comparedBy, preferences } from "./without-reference.ts";
+import { pairRewards, pooledNll } from "./log-ratio.ts";
+import { type PreferenceSetting, comparedBy, preferences, smoothingWarnings } from "./without-reference.ts";
 
 /** Which preference each `lossType` is. */
 const byLossType = { sigmoid: "sigmoid", hinge: "hinge", ipo: "ipo", "tpo-l": "margin" } as const;
+
+type Setting = Omit<PreferenceSetting, "gamma"> & {
+  readonly lossType: keyof typeof byLossType;
+  readonly tpoLGamma: number;
+};
+const preferenceOf = (
+  { chosen, rejected }: RecordView<"triple">,
+  { lossType, tpoLGamma, ...setting }: Setting,
+) => preferences[byLossType[lossType]](chosen, rejected, { ...setting, gamma: tpoLGamma });
 
 export const triplePo = objective({
   id: "triple-po",
@@ -23,14 +33,17 @@ export const triplePo = objective({
     tpoLGamma: nonNegative(0.5),
     labelSmoothing: within(0, 0.5, 0),
   },
-  loss(record, { lossType, tpoAlpha, tpoLGamma: gamma, ...setting }, batch) {
-    const preference = preferences[byLossType[lossType]](record.chosen, record.rejected, {
-      ...setting,
-      gamma,
-    });
-    if (tpoAlpha === 0) return preference;
-    const nll = mul(neg(record.gold.policy.logp), div(batch.size, batch.tokens("gold")));
-    return add(preference, mul(tpoAlpha, nll));
+  warnings: ({ labelSmoothing, lossType }) =>
+    smoothingWarnings(labelSmoothing, lossType, byLossType[lossType]),
+  loss(record, { tpoAlpha, ...o }, batch) {
+    const preference = preferenceOf(record, o);
+    return tpoAlpha === 0
+      ? preference
+      : add(preference, mul(tpoAlpha, pooledNll(record.gold, "gold", batch)));
   },
+  metrics: (record, { tpoAlpha, ...o }, batch) => ({
+    "loss/preference": preferenceOf(record, o),
+    ...(tpoAlpha > 0 && { "loss/nllGold": pooledNll(record.gold, "gold", batch) }),
+  }),
   rewards: (record, { lossType, beta }) => pairRewards(record, beta, comparedBy[byLossType[lossType]]),
 });

@@ -27,6 +27,12 @@ export const comparedBy = {
   margin: averageLogp,
 };
 
+/** Smoothing is known to the logistic losses alone. */
+export const smoothingWarnings = (epsilon: number, lossType: string, preference: keyof typeof preferences) =>
+  epsilon > 0 && (preference === "hinge" || preference === "ipo")
+    ? [`option labelSmoothing has no effect on lossType ${lossType}`]
+    : [];
+
 const logistic = (z: Tensor, epsilon: number) => smoothed(1 - epsilon, softplus(neg(z)), softplus(z));
 
 export const preferences = {

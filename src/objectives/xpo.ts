@@ -44,6 +44,19 @@ const bases = {
   },
 } as const;
 
+interface Bonus {
+  readonly alpha: number | readonly number[];
+  readonly beta: number;
+  readonly bonusScale: "alpha" | "alphaBeta";
+}
+
+/** α log π(ỹ), or αβρ(ỹ). */
+function bonus(pair: Pair, { alpha, beta, bonusScale }: Bonus, batch: BatchView): Tensor {
+  const own = bonusScale === "alpha" ? [pair.chosen.policy.logp, pair.rejected.policy.logp] : undefined;
+  const [w, l] = own ?? [mul(beta, logRatio(pair.chosen)), mul(beta, logRatio(pair.rejected))];
+  return mul(inEpoch(alpha, batch), where(pair, w, l));
+}
+
 export const xpo = objective({
   id: "xpo",
   record: "pair",
@@ -55,15 +68,11 @@ export const xpo = objective({
     /** alphaBeta: αβρ(ỹ), value and gradient of SELM and online VPO. */
     bonusScale: oneOf(["alpha", "alphaBeta"], "alpha"),
   },
-  loss(pair, { alpha, beta, base, bonusScale }, batch) {
-    const preference = bases[base](pair, beta);
-    const own = bonusScale === "alpha" ? [pair.chosen.policy.logp, pair.rejected.policy.logp] : undefined;
-    const [w, l] = own ?? [mul(beta, logRatio(pair.chosen)), mul(beta, logRatio(pair.rejected))];
-    return add(preference, mul(inEpoch(alpha, batch), where(pair, w, l)));
-  },
+  loss: (pair, o, batch) => add(bases[o.base](pair, o.beta), bonus(pair, o, batch)),
   rewards: (pair, { beta }) => pairRewards(pair, beta),
-  metrics: (pair, { beta, base }) => ({
-    [`loss/${base}`]: bases[base](pair, beta),
+  metrics: (pair, o, batch) => ({
+    [`loss/${o.base === "sigmoid" ? "dpo" : o.base}`]: bases[o.base](pair, o.beta),
+    "loss/xpo": bonus(pair, o, batch),
     "logps/explored": where(pair, pair.chosen.policy.logp, pair.rejected.policy.logp),
   }),
 });

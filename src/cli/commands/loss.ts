@@ -27,6 +27,7 @@ export const command: CommandModule = {
             fix: "See: prefopt loss --list",
           });
         const objective = objectiveNamed(name).with(parseOptions(options), `options of objective ${name}`);
+        for (const text of objective.warnings) process.stderr.write(`prefopt: warning: ${text}\n`);
         await printJson(await calculate(await openBackend(), objective, await inputJson()));
       });
   },
