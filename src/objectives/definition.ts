@@ -39,7 +39,7 @@ export type Options<S extends OptionSchemas> = { readonly [N in keyof S]: z.outp
 
 /** What an objective trains beside the policy's own weights. */
 export interface Companions {
-  /** A linear head on hidden states; not part of the saved model. */
+  /** A linear head on hidden states. */
   readonly head?: HeadSpec;
   /** A second policy that starts as the first and learns at this multiple of its rate. */
   readonly slow?: { readonly rate: number };
@@ -56,6 +56,8 @@ export interface HeadSpec {
   readonly pooling: "last" | "mean";
   /** Multiple of the policy's learning rate. */
   readonly rate: number;
+  /** Whether it is wanted after the run, and saved beside the model. */
+  readonly kept?: boolean;
 }
 
 export interface ObjectiveDefinition<K extends RecordKind, S extends OptionSchemas> {

@@ -10,7 +10,9 @@ export const reward = objective({
   id: "reward",
   record: "pair",
   options: { centerRewardsCoefficient: nonNegative(0) },
-  companions: () => ({ head: { name: "reward", width: 1, bias: false, pooling: "last", rate: 1 } }),
+  companions: () => ({
+    head: { name: "reward", width: 1, bias: false, pooling: "last", rate: 1, kept: true },
+  }),
   // -log σ(r_w - r_l - m) + c (r_w + r_l)²
   loss({ chosen, rejected, field }, { centerRewardsCoefficient: c }) {
     const lead = sub(sub(chosen.reward, rejected.reward), field("margin", 0));

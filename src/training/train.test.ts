@@ -6,10 +6,12 @@ import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { openBackend } from "../engine/backends/open.ts";
 import { softplus, sub } from "../engine/ops/elementwise.ts";
 import { random } from "../engine/random.ts";
-import { newLanguageModel } from "../models/language-model.ts";
+import { openSafetensors } from "../formats/safetensors.ts";
+import { loadLanguageModel, newLanguageModel } from "../models/language-model.ts";
 import { dpo } from "../objectives/dpo.ts";
 import type { Objective } from "../objectives/definition.ts";
 import { objectiveOf } from "../objectives/objective.ts";
+import { reward } from "../objectives/reward.ts";
 import { batchIndices, heldOutBatches } from "./order.ts";
 import { parseRecipe } from "./recipe.ts";
 import { type TrainEvent, train } from "./train.ts";
@@ -221,4 +223,15 @@ test("the model of a run can be read back, with its metrics", async () => {
     "lr",
     "tokens_per_second",
   ]);
+});
+
+test("a reward model's head is saved beside it, as sequence classifiers name it; other heads are not", async () => {
+  const { events } = await run({}, pairs, reward.with());
+  const end = events.at(-1);
+  const out = end?.type === "end" ? end.result.run : "";
+  const file = await openSafetensors(join(out, "model", "reward_head.safetensors"));
+  expect([...file.tensors].map(([name, { shape }]) => [name, shape])).toEqual([["score.weight", [1, 32]]]);
+  const weight = await file.readFloat32("score.weight");
+  expect(Math.hypot(...weight)).toBeGreaterThan(0);
+  await loadLanguageModel(join(out, "model"), await openBackend()); // the model is one by itself
 });

@@ -5,8 +5,9 @@
 import { showSource } from "../data/load-records.ts";
 import { WorkError } from "../errors.ts";
 import type { Sample } from "../evaluation/samples.ts";
-import { exists, publishFolder, readJson, writeFileAtomic } from "../formats/files.ts";
+import { exists, joinPath, publishFolder, readJson, writeFileAtomic } from "../formats/files.ts";
 import { appendJsonl, truncateJsonl } from "../formats/jsonl.ts";
+import { writeSafetensors } from "../formats/safetensors.ts";
 import { saveLanguageModel } from "../models/language-model.ts";
 import { schedule } from "../optim/schedule.ts";
 import { loadNewestCheckpoint, saveCheckpoint } from "./checkpoint.ts";
@@ -20,7 +21,7 @@ import type { Recipe } from "./recipe.ts";
 import { constantRoles, follow, referencesOf } from "./references.ts";
 import { type RunResult, resultOf } from "./result.ts";
 import { writeReport } from "./report/write-report.ts";
-import { companionsOf, releaseTrained, trainedBy } from "./trained.ts";
+import { companionsOf, headFile, keptHead, releaseTrained, trainedBy } from "./trained.ts";
 import { updatesOf } from "./updates.ts";
 import { fetchSources } from "./sources.ts";
 import { type RunFolder, keepRecipe, openRunFolder, resumedRecipe } from "./run-folder.ts";
@@ -174,6 +175,7 @@ async function* runIn(
     throw new Interrupted(step, folder.path);
   };
 
+  let head: ReturnType<typeof keptHead>;
   try {
     if (step === 0) yield* evaluateNow();
     const microBatch = Number(settings.microBatch);
@@ -241,6 +243,7 @@ async function* runIn(
       }
     }
     await stopIfAsked();
+    head = keptHead(trained, companions);
     for (const finding of doctor.news({ steps: lines, evaluations })) yield { type: "finding", finding };
   } catch (error) {
     // A sampling that was cut short by the signal ends here: what was trained is saved all the same.
@@ -255,7 +258,10 @@ async function* runIn(
   }
 
   yield { type: "phase", text: "saving the model" };
-  await publishFolder(folder.model, (aside) => saveLanguageModel(model, aside));
+  await publishFolder(folder.model, async (aside) => {
+    await saveLanguageModel(model, aside);
+    if (head) await writeSafetensors(joinPath(aside, headFile), head);
+  });
   const samples = { before: await evaluator?.keptSamples(0), after: await evaluator?.keptSamples(steps) };
   const result = resultOf({ prepared, evaluations, run: folder.path, seconds: seconds() });
   const findings = examine({ steps: lines, evaluations });

@@ -3,6 +3,7 @@
  * gradients in one layout, a factor of the learning rate, and a group whose gradients are clipped together.
  */
 import type { Backend } from "../engine/backends/backend.ts";
+import type { TensorData } from "../formats/safetensors.ts";
 import { dim } from "../engine/tensor.ts";
 import type { LanguageModel } from "../models/language-model.ts";
 import { ParameterArray, type ParameterSpec, layoutOf } from "../nn/parameters.ts";
@@ -63,6 +64,20 @@ export function headParameters({ name, width, bias }: HeadSpec, hiddenSize: numb
     { name: "weight", shape: [outputs, dim("hidden", hiddenSize)], initial: { normal: 0.02 } },
     ...(bias ? [{ name: "bias", shape: [outputs], initial: { constant: 0 } }] : []),
   ];
+}
+
+/** The file of a head that is kept, and its tensors. */
+export const headFile = "reward_head.safetensors";
+
+/** A copy of the head that is wanted after the run, under the names that sequence classifiers of `transformers` have. */
+export function keptHead(trained: readonly Trained[], { head }: Companions): TensorData[] | undefined {
+  const own = head?.kept && trained.find((t) => t.name === "head")?.weights;
+  if (!own) return undefined;
+  return own.layout.parameters.map(({ name, shape }) => ({
+    name: `score.${name}`,
+    shape: shape.map((d) => d.size),
+    data: own.view(name).slice(),
+  }));
 }
 
 function newHead(backend: Backend, head: HeadSpec, hiddenSize: number, seed: number): ParameterArray {
