@@ -1,6 +1,6 @@
 /**
  * Elementwise work over flat arrays, in chunks that stay in cache and in place. One small program per chunk length serves
- * any model: a flat array is cut into equal chunks and one remainder, so at most two programs are compiled per region.
+ * any model: a region is cut into equal chunks and one remainder, so few programs are compiled.
  */
 import type { Backend } from "../engine/backends/backend.ts";
 import { Graph } from "../engine/graph.ts";
@@ -21,17 +21,23 @@ export type ChunkKernel = (inputs: {
   scalar: (name: string) => Tensor;
 }) => Readonly<Record<string, Tensor>>;
 
+/** Regions that are worked on with the same scalars. */
+export interface Part {
+  readonly regions: readonly Region[];
+  /** Scalars, each an array of one element that the caller sets before a run. Every part has the same names. */
+  readonly scalars: Readonly<Record<string, Float32Array>>;
+}
+
 export interface ChunkedOptions {
   /** Flat arrays of equal length, read by the kernel. */
   readonly arrays: Readonly<Record<string, Float32Array>>;
-  /** Scalars, each an array of one element that the caller sets before a run. */
-  readonly scalars?: Readonly<Record<string, Float32Array>>;
   /** For outputs that are written to an array: the name of that array. Other outputs are scalars per chunk. */
   readonly writes?: Readonly<Record<string, string>>;
-  readonly region?: Region;
+  /** Absent: everything, without scalars. */
+  readonly parts?: readonly Part[];
 }
 
-/** A kernel bound to every chunk of a region. */
+/** A kernel bound to every chunk of its parts. */
 export class ChunkedProgram {
   readonly #runs: readonly BoundProgram[];
   readonly #programs: readonly Program[];
@@ -46,21 +52,23 @@ export class ChunkedProgram {
     kernel: ChunkKernel,
     options: ChunkedOptions,
   ): Promise<ChunkedProgram> {
-    const { arrays, scalars = {}, writes = {} } = options;
+    const { arrays, writes = {} } = options;
     const length = Math.max(...Object.values(arrays).map((a) => a.length));
-    const { start, end } = options.region ?? { start: 0, end: length };
+    const parts = options.parts ?? [{ regions: [{ start: 0, end: length }], scalars: {} }];
     const programs = new Map<number, Program>();
     const runs: BoundProgram[] = [];
-    for (let at = start; at < end; at += chunkElements) {
-      const n = Math.min(chunkElements, end - at);
-      const program = programs.get(n) ?? (await compileFor(backend, kernel, n));
-      programs.set(n, program);
-      const part = (name: string) => arrays[name].subarray(at, at + n);
-      const inputs = Object.fromEntries(Object.keys(arrays).map((name) => [name, part(name)]));
-      const outputs = Object.fromEntries(
-        Object.entries(writes).map(([output, name]) => [output, part(name)]),
-      );
-      runs.push(program.bind({ ...inputs, ...scalars }, outputs));
+    for (const { regions, scalars } of parts) {
+      for (const { start, end } of regions.flatMap((region) => chunksOf(region))) {
+        const n = end - start;
+        const program = programs.get(n) ?? (await compileFor(backend, kernel, n));
+        programs.set(n, program);
+        const view = (name: string) => arrays[name].subarray(start, end);
+        const inputs = Object.fromEntries(Object.keys(arrays).map((name) => [name, view(name)]));
+        const outputs = Object.fromEntries(
+          Object.entries(writes).map(([output, name]) => [output, view(name)]),
+        );
+        runs.push(program.bind({ ...inputs, ...scalars }, outputs));
+      }
     }
     return new ChunkedProgram(runs, [...programs.values()]);
   }
@@ -79,6 +87,14 @@ export class ChunkedProgram {
   total(output: string): number {
     return this.#runs.reduce((sum, run) => sum + Number(run.outputs[output][0]), 0);
   }
+}
+
+/** A region in pieces of `size` elements and one remainder. */
+export function chunksOf({ start, end }: Region, size: number = chunkElements): Region[] {
+  return Array.from({ length: Math.ceil((end - start) / size) }, (_, i) => {
+    const from = start + i * size;
+    return { start: from, end: Math.min(from + size, end) };
+  });
 }
 
 function compileFor(backend: Backend, kernel: ChunkKernel, n: number): Promise<Program> {
