@@ -1,10 +1,9 @@
-/** Clipping, accumulation, groups, averages, schedules: in place, over chunk borders. */
+/** Clipping, groups, averages, schedules: in place, over chunk borders. */
 import { describe, expect, test } from "vitest";
 import { openBackend } from "../engine/backends/open.ts";
 import { dim } from "../engine/tensor.ts";
 import { random } from "../engine/random.ts";
 import { ParameterArray, layoutOf } from "../nn/parameters.ts";
-import { accumulator } from "./accumulate.ts";
 import { decayAt, weightAverage } from "./average.ts";
 import { chunkElements } from "./chunked.ts";
 import { clipFactor, gradientNorm } from "./gradient-norm.ts";
@@ -37,14 +36,6 @@ test("the norm is that of all gradients, and clipping brings it to the limit", a
   expect(Math.abs(norm / exact - 1)).toBeLessThan(1e-6);
   expect(clipFactor(norm, 1) * norm).toBeCloseTo(1, 6);
   expect([clipFactor(0.5, 1), clipFactor(norm, 0)]).toEqual([1, 1]);
-});
-
-test("accumulation adds one array to another", async () => {
-  const [a, b] = arrays();
-  a.flat.fill(1);
-  b.flat.fill(2);
-  await (await accumulator(backend, a, b)).run();
-  expect(a.flat.every((v) => v === 3)).toBe(true);
 });
 
 describe("groups of parameters", () => {

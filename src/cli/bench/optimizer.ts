@@ -1,10 +1,9 @@
 /**
- * What an update costs: every optimizer, and the norm and the sum of gradients, over the parameters of a Llama; nanoseconds a
+ * What an update costs: every optimizer, and the norm of gradients, over the parameters of a Llama; nanoseconds a
  * parameter, interleaved with a plain copy of memory in one process.
  */
 import { openBackend } from "../../engine/backends/open.ts";
 import { ParameterArray } from "../../nn/parameters.ts";
-import { accumulator } from "../../optim/accumulate.ts";
 import { gradientNorm } from "../../optim/gradient-norm.ts";
 import { groupsOf } from "../../optim/groups.ts";
 import { optimizerNames, optimizerNamed } from "../../optim/table.ts";
@@ -47,7 +46,6 @@ export const optimizer: Bench<OptimizerBenchOptions> = {
         const { measure, release } = await gradientNorm(backend, gradients);
         return { run: measure, release };
       },
-      accumulate: () => accumulator(backend, scratch, gradients),
       ...Object.fromEntries(
         names.map((name) => [
           name,

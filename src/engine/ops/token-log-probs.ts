@@ -99,9 +99,9 @@ function backward(
 function whole(hidden: Tensor, head: Tensor, targets: Tensor, softcap: number | undefined): Tensor {
   const { graph } = hidden;
   const block = graph.untaped(() => forward(hidden, head, targets, softcap));
-  return graph.record(block.logp, [hidden, head], (dy, { wants }) => {
-    const { dHidden, dHead } = backward(block, hidden, head, dy, wants);
-    return [dHidden, dHead];
+  return graph.record(block.logp, [hidden, head], (dy, { wants, soFar }) => {
+    const { dHidden, dHead } = backward(block, hidden, head, dy, wants, soFar(head));
+    return [dHidden, dHead && { including: dHead }];
   });
 }
 
@@ -129,9 +129,9 @@ function chunked(
     }
     return relabel(concat(parts, scored.name), [scored]);
   });
-  return graph.record(y, [hidden, head], (dy, { wants }) => {
+  return graph.record(y, [hidden, head], (dy, { wants, soFar }) => {
     const dHiddens: Tensor[] = [];
-    let dHead: Tensor | undefined;
+    let dHead = wants[1] ? soFar(head) : undefined;
     let last: Tensor[] = [dy];
     for (const start of starts) {
       const h = after(part(hidden, start), ...last);
@@ -141,6 +141,9 @@ function chunked(
       if (given.dHidden) dHiddens.push(given.dHidden);
       last = [given.dHidden, given.dHead].filter((t) => t !== undefined);
     }
-    return [wants[0] ? relabel(concat(dHiddens, scored.name), hidden.shape) : undefined, dHead];
+    return [
+      wants[0] ? relabel(concat(dHiddens, scored.name), hidden.shape) : undefined,
+      dHead && { including: dHead },
+    ];
   });
 }

@@ -69,7 +69,7 @@ export function vocabularyScores(
     );
   });
 
-  const all = graph.record(packed, [hidden, head], (dy, { wants }) => {
+  const all = graph.record(packed, [hidden, head], (dy, { wants, soFar }) => {
     const column = (q: VocabularyQuantity, start: number) => {
       const i = wanted.indexOf(q);
       if (i < 0) return undefined;
@@ -78,7 +78,7 @@ export function vocabularyScores(
       return reshape(rowsOf, [rowsOf.shape[0], dim(vocabulary.name, 1)]);
     };
     const dHiddens: Tensor[] = [];
-    let dHead: Tensor | undefined;
+    let dHead = wants[1] ? soFar(head) : undefined;
     let last: Tensor[] = [dy];
     for (const start of starts) {
       const h = after(part(hidden, start), ...last);
@@ -97,7 +97,10 @@ export function vocabularyScores(
       if (dHidden) dHiddens.push(dHidden);
       last = [dHidden, dHead].filter((t) => t !== undefined);
     }
-    return [wants[0] ? relabel(concat(dHiddens, scored.name), hidden.shape) : undefined, dHead];
+    return [
+      wants[0] ? relabel(concat(dHiddens, scored.name), hidden.shape) : undefined,
+      dHead && { including: dHead },
+    ];
   });
   const result: Partial<Record<VocabularyQuantity, Tensor>> = {};
   wanted.forEach((q, i) => {
