@@ -7,8 +7,8 @@ import { Graph } from "../engine/graph.ts";
 import { type BoundProgram, type Program, compile } from "../engine/program.ts";
 import { type Tensor, dim } from "../engine/tensor.ts";
 
-/** Elements of a chunk: 256k floats, the fastest of those measured (docs/decisions.md). */
-export const chunkElements = 1 << 18;
+/** Elements of a chunk: 128k floats, the fastest of those measured (docs/decisions.md). */
+export const chunkElements = 1 << 17;
 
 export interface Region {
   readonly start: number;
@@ -16,16 +16,18 @@ export interface Region {
 }
 
 /** What to do with one chunk: builds outputs from the inputs `array(name)` [n] and `scalar(name)`. */
-export type ChunkKernel = (inputs: {
-  array: (name: string) => Tensor;
-  scalar: (name: string) => Tensor;
-}) => Readonly<Record<string, Tensor>>;
+export type ChunkKernel = (
+  inputs: { array: (name: string) => Tensor; scalar: (name: string) => Tensor },
+  variant: string,
+) => Readonly<Record<string, Tensor>>;
 
 /** Regions that are worked on with the same scalars. */
 export interface Part {
   readonly regions: readonly Region[];
   /** Scalars, each an array of one element that the caller sets before a run. Every part has the same names. */
   readonly scalars: Readonly<Record<string, Float32Array>>;
+  /** Handed to the kernel, which may do less for some parts than for others. */
+  readonly variant?: string;
 }
 
 export interface ChunkedOptions {
@@ -55,13 +57,14 @@ export class ChunkedProgram {
     const { arrays, writes = {} } = options;
     const length = Math.max(...Object.values(arrays).map((a) => a.length));
     const parts = options.parts ?? [{ regions: [{ start: 0, end: length }], scalars: {} }];
-    const programs = new Map<number, Program>();
+    const programs = new Map<string, Program>();
     const runs: BoundProgram[] = [];
-    for (const { regions, scalars } of parts) {
+    for (const { regions, scalars, variant = "" } of parts) {
       for (const { start, end } of regions.flatMap((region) => chunksOf(region))) {
         const n = end - start;
-        const program = programs.get(n) ?? (await compileFor(backend, kernel, n));
-        programs.set(n, program);
+        const key = `${variant}/${n}`;
+        const program = programs.get(key) ?? (await compileFor(backend, kernel, n, variant));
+        programs.set(key, program);
         const view = (name: string) => arrays[name].subarray(start, end);
         const inputs = Object.fromEntries(Object.keys(arrays).map((name) => [name, view(name)]));
         const outputs = Object.fromEntries(
@@ -97,11 +100,12 @@ export function chunksOf({ start, end }: Region, size: number = chunkElements): 
   });
 }
 
-function compileFor(backend: Backend, kernel: ChunkKernel, n: number): Promise<Program> {
+function compileFor(backend: Backend, kernel: ChunkKernel, n: number, variant: string): Promise<Program> {
   const graph = new Graph();
-  const outputs = kernel({
-    array: (name) => graph.input(name, "float", [dim("elements", n)]),
-    scalar: (name) => graph.input(name, "float", []),
-  });
+  const inputs = {
+    array: (name: string) => graph.input(name, "float", [dim("elements", n)]),
+    scalar: (name: string) => graph.input(name, "float", []),
+  };
+  const outputs = kernel(inputs, variant);
   return compile(backend, graph, outputs);
 }

@@ -2,7 +2,8 @@
  * Optimizers that treat every element alike: a rule says which moments there are, what one chunk becomes, and which numbers a
  * step needs. The rest (memory, groups, chunks) is the same for all of them and stands here.
  */
-import { type ChunkKernel, ChunkedProgram } from "./chunked.ts";
+import type { Tensor } from "../engine/tensor.ts";
+import { ChunkedProgram } from "./chunked.ts";
 import type { Optimizer, OptimizerContext } from "./optimizer.ts";
 
 /** Numbers of one update of one group. */
@@ -20,9 +21,13 @@ export interface ElementwiseRule {
   readonly moments: readonly string[];
   /**
    * From `p`, `g`, the moments and the scalars: the new `p` and the new moments, under their own names. They are written over
-   * the old ones, so whatever else reads an old one must be something that the new one depends on.
+   * the old ones, so whatever else reads an old one must be something that the new one depends on. Where nothing `decays`, one
+   * pass over memory can be left out.
    */
-  readonly kernel: ChunkKernel;
+  readonly kernel: (
+    inputs: { readonly array: (name: string) => Tensor; readonly scalar: (name: string) => Tensor },
+    decays: boolean,
+  ) => Readonly<Record<string, Tensor>>;
   /** The scalars of an update. */
   readonly scalars: (numbers: UpdateNumbers) => Readonly<Record<string, number>>;
 }
@@ -38,13 +43,14 @@ export async function elementwise(context: OptimizerContext, rule: ElementwiseRu
     rate,
     weightDecay,
     regions,
+    variant: weightDecay > 0 ? "decays" : "",
     scalars: Object.fromEntries(names.map((name) => [name, new Float32Array(1)])),
   }));
   const written = ["p", ...rule.moments];
   const program = await ChunkedProgram.compile(
     backend,
-    (inputs) => {
-      const made = rule.kernel(inputs);
+    (inputs, variant) => {
+      const made = rule.kernel(inputs, variant === "decays");
       return Object.fromEntries(written.map((name) => [after(name), made[name]]));
     },
     {

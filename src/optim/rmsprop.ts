@@ -11,9 +11,10 @@ export const rmsprop = optimizer({
   create: (context, { alpha, epsilon, momentum, centered }) =>
     elementwise(context, {
       moments: ["v", ...(centered ? ["m"] : []), ...(momentum > 0 ? ["b"] : [])],
-      kernel: ({ array, scalar }) => {
+      kernel: ({ array, scalar }, decays) => {
         const p = array("p");
-        const g = add(mul(array("g"), scalar("gradientScale")), mul(p, scalar("weightDecay")));
+        const scaled = mul(array("g"), scalar("gradientScale"));
+        const g = decays ? add(scaled, mul(p, scalar("weightDecay"))) : scaled;
         const v = add(mul(array("v"), alpha), mul(mul(g, g), 1 - alpha)); // v ← α v + (1-α) g²
         const m = centered ? add(mul(array("m"), alpha), mul(g, 1 - alpha)) : undefined;
         // v - m² is a variance: below 0 only by rounding.

@@ -12,9 +12,10 @@ export const sgd = optimizer({
   create: (context, { momentum, nesterov }) =>
     elementwise(context, {
       moments: momentum > 0 ? ["b"] : [],
-      kernel: ({ array, scalar }) => {
+      kernel: ({ array, scalar }, decays) => {
         const [p, g] = ["p", "g"].map(array);
-        const gradient = add(mul(g, scalar("gradientScale")), mul(p, scalar("weightDecay")));
+        const scaled = mul(g, scalar("gradientScale"));
+        const gradient = decays ? add(scaled, mul(p, scalar("weightDecay"))) : scaled;
         const move = (direction: Tensor) => sub(p, mul(direction, scalar("rate")));
         if (momentum === 0) return { p: move(gradient) } as Record<string, Tensor>;
         const b = add(mul(array("b"), momentum), gradient); // b ← μ b + g
