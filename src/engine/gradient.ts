@@ -6,11 +6,22 @@ import type { InputGradient, TapeEntry } from "./graph.ts";
 import type { Tensor } from "./tensor.ts";
 import { RequestError } from "../errors.ts";
 
+export interface GradientOptions {
+  /** Instead of 1, where the output is no scalar: the gradient is the product of the seed with the Jacobian. */
+  readonly seed?: Tensor;
+  /** For each of `wrt` what its gradient is added to: the gradient of earlier pieces of a batch. */
+  readonly onto?: readonly (Tensor | undefined)[];
+}
+
 /**
- * d(output)/d(wrt[i]), or with `seed` the product of the seed with the Jacobian.
- * A tensor that does not reach the output has no gradient: undefined.
+ * d(output)/d(wrt[i]), added to `onto[i]` where that is given. A tensor that does not reach the output has no gradient:
+ * undefined, or what it would have been added to.
  */
-export function gradients(output: Tensor, wrt: readonly Tensor[], seed?: Tensor): (Tensor | undefined)[] {
+export function gradients(
+  output: Tensor,
+  wrt: readonly Tensor[],
+  { seed, onto = [] }: GradientOptions = {},
+): (Tensor | undefined)[] {
   const { graph } = output;
   if (!seed && output.rank !== 0) {
     throw new RequestError({
@@ -19,7 +30,7 @@ export function gradients(output: Tensor, wrt: readonly Tensor[], seed?: Tensor)
       where: `gradient of ${output}`,
     });
   }
-  return graph.untaped(() => backpropagate(graph.tape, output, wrt, seed ?? graph.scalar(1)));
+  return graph.untaped(() => backpropagate(graph.tape, output, wrt, seed ?? graph.scalar(1), onto));
 }
 
 /** The same along a given tape, as recomputation needs it. */
@@ -28,11 +39,16 @@ export function backpropagate(
   output: Tensor,
   wrt: readonly Tensor[],
   seed: Tensor,
+  onto: readonly (Tensor | undefined)[] = [],
 ): (Tensor | undefined)[] {
   const reaches = new Set<Tensor>(wrt);
   for (const { output: y, inputs } of tape) if (inputs.some((x) => reaches.has(x))) reaches.add(y);
 
   const found = new Map<Tensor, Tensor>([[output, seed]]);
+  wrt.forEach((x, i) => {
+    const before = onto[i];
+    if (before) found.set(x, before);
+  });
   for (const { output: y, inputs, backward } of [...tape].reverse()) {
     const dy = found.get(y);
     if (!dy || !reaches.has(y)) continue;

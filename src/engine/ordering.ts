@@ -47,11 +47,16 @@ export function layerBoundary(x: Tensor, weights: () => readonly Tensor[]): Tens
 export function recomputed(x: Tensor, weights: readonly Tensor[], build: (x: Tensor) => Tensor): Tensor {
   const { graph } = x;
   const y = graph.untaped(() => build(x));
-  return graph.record(y, [x, ...weights], (dy, { wants }) => {
+  return graph.record(y, [x, ...weights], (dy, { wants, soFar }) => {
     const again = after(x, dy);
     const { value, tape } = graph.taped(() => build(again));
     const wanted = [again, ...weights].filter((_, i) => wants[i]);
-    const given = backpropagate(tape, value, wanted, dy);
-    return [again, ...weights].map((t) => given[wanted.indexOf(t)]);
+    const before = wanted.map((t) => (t === again ? undefined : soFar(t)));
+    const given = backpropagate(tape, value, wanted, dy, before);
+    return [again, ...weights].map((t) => {
+      const at = wanted.indexOf(t);
+      const found = given[at];
+      return found && before[at] ? { including: found } : found;
+    });
   });
 }

@@ -1,14 +1,14 @@
 /**
  * Elementwise work over flat arrays, in chunks that stay in cache and in place. One small program per chunk length serves
- * any model: a flat array is cut into equal chunks and one remainder, so at most two programs are compiled per region.
+ * any model: a region is cut into equal chunks and one remainder, so few programs are compiled.
  */
 import type { Backend } from "../engine/backends/backend.ts";
 import { Graph } from "../engine/graph.ts";
 import { type BoundProgram, type Program, compile } from "../engine/program.ts";
 import { type Tensor, dim } from "../engine/tensor.ts";
 
-/** Elements of a chunk: 256k floats, the fastest of those measured (docs/decisions.md). */
-export const chunkElements = 1 << 18;
+/** Elements of a chunk: 128k floats, the fastest of those measured (docs/decisions.md). */
+export const chunkElements = 1 << 17;
 
 export interface Region {
   readonly start: number;
@@ -16,22 +16,30 @@ export interface Region {
 }
 
 /** What to do with one chunk: builds outputs from the inputs `array(name)` [n] and `scalar(name)`. */
-export type ChunkKernel = (inputs: {
-  array: (name: string) => Tensor;
-  scalar: (name: string) => Tensor;
-}) => Readonly<Record<string, Tensor>>;
+export type ChunkKernel = (
+  inputs: { array: (name: string) => Tensor; scalar: (name: string) => Tensor },
+  variant: string,
+) => Readonly<Record<string, Tensor>>;
+
+/** Regions that are worked on with the same scalars. */
+export interface Part {
+  readonly regions: readonly Region[];
+  /** Scalars, each an array of one element that the caller sets before a run. Every part has the same names. */
+  readonly scalars: Readonly<Record<string, Float32Array>>;
+  /** Handed to the kernel, which may do less for some parts than for others. */
+  readonly variant?: string;
+}
 
 export interface ChunkedOptions {
   /** Flat arrays of equal length, read by the kernel. */
   readonly arrays: Readonly<Record<string, Float32Array>>;
-  /** Scalars, each an array of one element that the caller sets before a run. */
-  readonly scalars?: Readonly<Record<string, Float32Array>>;
   /** For outputs that are written to an array: the name of that array. Other outputs are scalars per chunk. */
   readonly writes?: Readonly<Record<string, string>>;
-  readonly region?: Region;
+  /** Absent: everything, without scalars. */
+  readonly parts?: readonly Part[];
 }
 
-/** A kernel bound to every chunk of a region. */
+/** A kernel bound to every chunk of its parts. */
 export class ChunkedProgram {
   readonly #runs: readonly BoundProgram[];
   readonly #programs: readonly Program[];
@@ -46,21 +54,24 @@ export class ChunkedProgram {
     kernel: ChunkKernel,
     options: ChunkedOptions,
   ): Promise<ChunkedProgram> {
-    const { arrays, scalars = {}, writes = {} } = options;
+    const { arrays, writes = {} } = options;
     const length = Math.max(...Object.values(arrays).map((a) => a.length));
-    const { start, end } = options.region ?? { start: 0, end: length };
-    const programs = new Map<number, Program>();
+    const parts = options.parts ?? [{ regions: [{ start: 0, end: length }], scalars: {} }];
+    const programs = new Map<string, Program>();
     const runs: BoundProgram[] = [];
-    for (let at = start; at < end; at += chunkElements) {
-      const n = Math.min(chunkElements, end - at);
-      const program = programs.get(n) ?? (await compileFor(backend, kernel, n));
-      programs.set(n, program);
-      const part = (name: string) => arrays[name].subarray(at, at + n);
-      const inputs = Object.fromEntries(Object.keys(arrays).map((name) => [name, part(name)]));
-      const outputs = Object.fromEntries(
-        Object.entries(writes).map(([output, name]) => [output, part(name)]),
-      );
-      runs.push(program.bind({ ...inputs, ...scalars }, outputs));
+    for (const { regions, scalars, variant = "" } of parts) {
+      for (const { start, end } of regions.flatMap((region) => chunksOf(region))) {
+        const n = end - start;
+        const key = `${variant}/${n}`;
+        const program = programs.get(key) ?? (await compileFor(backend, kernel, n, variant));
+        programs.set(key, program);
+        const view = (name: string) => arrays[name].subarray(start, end);
+        const inputs = Object.fromEntries(Object.keys(arrays).map((name) => [name, view(name)]));
+        const outputs = Object.fromEntries(
+          Object.entries(writes).map(([output, name]) => [output, view(name)]),
+        );
+        runs.push(program.bind({ ...inputs, ...scalars }, outputs));
+      }
     }
     return new ChunkedProgram(runs, [...programs.values()]);
   }
@@ -81,11 +92,20 @@ export class ChunkedProgram {
   }
 }
 
-function compileFor(backend: Backend, kernel: ChunkKernel, n: number): Promise<Program> {
-  const graph = new Graph();
-  const outputs = kernel({
-    array: (name) => graph.input(name, "float", [dim("elements", n)]),
-    scalar: (name) => graph.input(name, "float", []),
+/** A region in pieces of `size` elements and one remainder. */
+export function chunksOf({ start, end }: Region, size: number = chunkElements): Region[] {
+  return Array.from({ length: Math.ceil((end - start) / size) }, (_, i) => {
+    const from = start + i * size;
+    return { start: from, end: Math.min(from + size, end) };
   });
+}
+
+function compileFor(backend: Backend, kernel: ChunkKernel, n: number, variant: string): Promise<Program> {
+  const graph = new Graph();
+  const inputs = {
+    array: (name: string) => graph.input(name, "float", [dim("elements", n)]),
+    scalar: (name: string) => graph.input(name, "float", []),
+  };
+  const outputs = kernel(inputs, variant);
   return compile(backend, graph, outputs);
 }

@@ -1,7 +1,5 @@
 /** The global L2 norm of a gradient, and clipping by it (Pascanu et al., arXiv:1211.5063, as torch.nn.utils.clip_grad_norm_). */
 import type { Backend } from "../engine/backends/backend.ts";
-import { square } from "../engine/ops/elementwise.ts";
-import { sum } from "../engine/ops/reduce.ts";
 import type { ParameterArray } from "../nn/parameters.ts";
 import { ChunkedProgram } from "./chunked.ts";
 
@@ -12,7 +10,10 @@ export async function gradientNorm(
 ): Promise<{ measure: () => Promise<number>; release: () => void }> {
   const program = await ChunkedProgram.compile(
     backend,
-    ({ array }) => ({ squares: sum(square(array("g"))) }),
+    ({ array }) => {
+      const g = array("g");
+      return { squares: g.graph.node("ReduceSumSquare", [g], { shape: [] }, { keepdims: 0 }) };
+    },
     {
       arrays: { g: gradients.flat },
     },

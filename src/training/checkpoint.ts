@@ -15,8 +15,10 @@ import { RequestError } from "../errors.ts";
 import type { RunningMean } from "../objectives/given-batch.ts";
 
 export interface TrainingState {
-  /** Updates done. */
+  /** Steps done. */
   readonly step: number;
+  /** Updates done: steps that were skipped are none. */
+  readonly updates: number;
   /** Seconds spent on them. */
   readonly seconds: number;
   /** Means that objectives keep over batches. */

@@ -18,8 +18,6 @@ import { type Term, combine } from "../objectives/combined.ts";
 import { evaluateExamples } from "../objectives/evaluate-examples.ts";
 import type { RunningMean } from "../objectives/given-batch.ts";
 import type { Touched } from "../objectives/touched.ts";
-import { accumulator } from "../optim/accumulate.ts";
-import { ParameterArray } from "../nn/parameters.ts";
 import { HiddenStates } from "../scoring/hidden-states.ts";
 import { type PackShape, type PackedBatch, pack } from "../scoring/packing.ts";
 import { type RoleRequest, batchArrays } from "../scoring/text-graph.ts";
@@ -81,10 +79,9 @@ export interface BatchContext {
 export class ObjectivePrograms {
   readonly #options: ProgramOptions;
   readonly #roles: readonly RoleRequest[];
-  readonly #programs = new Map<string, Promise<PieceProgram>>();
+  readonly #programs = new Map<string, Promise<ReusableProgram>>();
   readonly #referenceScorer: TextScorer | undefined;
   readonly #referenceStates: HiddenStates | undefined;
-  #accumulation: Promise<readonly Accumulation[]> | undefined;
 
   constructor(options: ProgramOptions) {
     this.#options = options;
@@ -116,15 +113,10 @@ export class ObjectivePrograms {
 
   /** Frees its programs and what they worked with. */
   async release(): Promise<void> {
-    for (const program of this.#programs.values()) (await program).first.release();
+    for (const program of this.#programs.values()) (await program).release();
     this.#programs.clear();
     await this.#referenceScorer?.release();
     await this.#referenceStates?.release();
-    for (const { scratch, release } of (await this.#accumulation) ?? []) {
-      release();
-      this.#options.model.backend.free(scratch.flat.buffer as ArrayBuffer);
-    }
-    this.#accumulation = undefined;
   }
 
   async #runPieces(
@@ -135,6 +127,8 @@ export class ObjectivePrograms {
   ): Promise<PieceResult> {
     const { kind, fields, seed } = this.#options;
     const totals = batchTotals(rows, this.#roles, epoch);
+    const add = rows.length > microBatch;
+    if (add) this.#clearGradients();
     const lists = { loss: [] as number[], logp: named(), reward: named(), metric: named() };
     let [loss, tokens] = [0, 0];
     for (let start = 0; start < rows.length; start += microBatch) {
@@ -144,7 +138,7 @@ export class ObjectivePrograms {
       const own = { kind, totals, fields, reference: reference?.slice(start, start + microBatch) };
       const arrays = await this.#arrays(batch);
       Object.assign(arrays, scoreArrays(batch, piece, this.#roles, { ...own, seed: seed + step }));
-      const outputs = await this.#runPiece("objective", batch.shape, arrays, start > 0);
+      const outputs = await this.#runPiece({ kind: "objective", add }, batch.shape, arrays);
       loss += (outputs.loss as Float32Array)[0];
       for (const [name, values] of Object.entries(outputs)) {
         const [prefix, ...rest] = name.split("/");
@@ -175,7 +169,8 @@ export class ObjectivePrograms {
     for (const start of pieces) {
       const piece = rows.slice(start, start + microBatch);
       const batch = this.#pack(piece, piece.length);
-      whole.take(start, batch, await this.#runPiece("scores", batch.shape, await this.#arrays(batch), false));
+      const outputs = await this.#runPiece({ kind: "scores" }, batch.shape, await this.#arrays(batch));
+      whole.take(start, batch, outputs);
     }
     const evaluated = await evaluateExamples(model.backend, terms, kind, whole.examples(), {
       ...context,
@@ -186,7 +181,7 @@ export class ObjectivePrograms {
       tokens = 0;
       const coefficients = whole.coefficients(evaluated.gradients);
       // What this batch pulls at may differ from what the last one did.
-      for (const { gradients } of this.#options.trained) gradients.flat.fill(0);
+      this.#clearGradients();
       // Completions that nothing pulls at (a mismatched one stands for a mean) need not go through the model again.
       const roles = this.#roles.filter((r) => coefficients.roles.has(r.name));
       for (const start of pieces) {
@@ -194,7 +189,7 @@ export class ObjectivePrograms {
         const batch = pack(piece, roles, model.architecture.rope, piece.length);
         const arrays = await this.#arrays(batch, roles);
         Object.assign(arrays, coefficientArrays(batch, roles, coefficients, start));
-        await this.#runPiece("coefficients", batch.shape, arrays, start > 0, { roles, coefficients });
+        await this.#runPiece({ kind: "coefficients", roles, coefficients }, batch.shape, arrays);
         tokens += batch.tokens;
       }
     }
@@ -238,98 +233,92 @@ export class ObjectivePrograms {
     return arrays;
   }
 
+  #clearGradients(): void {
+    if (!this.#options.computeGradients) return;
+    for (const { gradients } of this.#options.trained) gradients.flat.fill(0);
+  }
+
   async #runPiece(
-    kind: "objective" | "scores" | "coefficients",
+    work: PieceWork,
     shape: PackShape,
     arrays: Record<string, TensorArray>,
-    accumulate: boolean,
-    pull?: { roles: readonly RoleRequest[]; coefficients: Coefficients },
-  ) {
-    const key = JSON.stringify([kind, shape, pull && [pull.roles, [...pull.coefficients.names].sort()]]);
-    const made = this.#programs.get(key) ?? this.#compile(kind, shape, pull);
-    this.#programs.set(key, made);
-    const program = await made;
-    if (!this.#options.computeGradients || kind === "scores" || !accumulate)
-      return (await program.first.with(arrays)).outputs;
-    const accumulation = await (this.#accumulation ??= this.#makeAccumulation());
-    const { outputs } = await program.later(accumulation).with(arrays);
-    for (const { add } of accumulation) await add();
-    return outputs;
+  ): Promise<Readonly<Record<string, TensorArray>>> {
+    const pull = work.kind === "coefficients" && [work.roles, [...work.coefficients.names].sort()];
+    const key = JSON.stringify([work.kind, work.kind === "objective" && work.add, shape, pull]);
+    const program = this.#programs.get(key) ?? this.#compile(work, shape);
+    this.#programs.set(key, program);
+    return (await (await program).with(arrays)).outputs;
   }
 
-  async #makeAccumulation(): Promise<readonly Accumulation[]> {
-    const { backend } = this.#options.model;
-    return Promise.all(
-      this.#options.trained.map(async ({ name, gradients }) => {
-        const scratch = ParameterArray.allocate(backend, gradients.layout);
-        const { run, release } = await accumulator(backend, gradients, scratch);
-        return { name, scratch, add: run, release };
-      }),
-    );
-  }
-
-  async #compile(
-    kind: "objective" | "scores" | "coefficients",
-    shape: PackShape,
-    pull?: { roles: readonly RoleRequest[]; coefficients: Coefficients },
-  ): Promise<PieceProgram> {
+  async #compile(work: PieceWork, shape: PackShape): Promise<ReusableProgram> {
     const { model, terms, kind: records, fields, trained, touched, reference } = this.#options;
-    const roles = pull?.roles ?? this.#roles;
+    const roles = work.kind === "coefficients" ? work.roles : this.#roles;
     const graph = new Graph();
     const { head } = companionsOf(terms);
     const built = buildScores(graph, shape, { model, reference, touched, roles, head });
     const outputs: Record<string, Tensor> = {};
-    if (kind === "scores") WholeBatchScores.outputs(graph, built, roles, touched, outputs);
+    if (work.kind === "scores") WholeBatchScores.outputs(graph, built, roles, touched, outputs);
     else {
-      const loss = pull
-        ? weightedSum(graph, built, pull.coefficients)
-        : objectiveOutputs(
-            terms,
-            records,
-            new PackedScores(graph, built.batch, built.scores, records, fields),
-            outputs,
-          );
+      const loss =
+        work.kind === "coefficients"
+          ? weightedSum(graph, built, work.coefficients)
+          : objectiveOutputs(
+              terms,
+              records,
+              new PackedScores(graph, built.batch, built.scores, records, fields),
+              outputs,
+            );
       outputs.loss = loss;
       built.scores.policy.roles.forEach((s, k) => {
         if (roles[k].many || promptSuffix.test(roles[k].name)) return;
         outputs[`logp/${roles[k].name}`] = graph.untaped(() => segmentSum(s.logps, s.segments, s.units));
       });
-      if (this.#options.computeGradients) {
-        const wanted = trained.flatMap(({ name }) =>
-          (built.parameters[name] ?? []).map((tensor) => ({ name, tensor })),
-        );
-        differentiate(
-          loss,
-          wanted.map((w) => w.tensor),
-        ).forEach((g, i) => {
-          if (g) outputs[gradientPrefix + wanted[i].tensor.id] = g;
-        });
-      }
+      const add = work.kind === "coefficients" || work.add;
+      if (this.#options.computeGradients)
+        Object.assign(outputs, gradientOutputs(loss, trained, built.parameters, add));
     }
     const program = await compile(model.backend, graph, outputs);
-    const weights = Object.assign(
-      {},
-      ...trained.map((t) => t.weights.named(prefixOf(t.name))),
-      reference?.weights.named(referencePrefix),
-    ) as Record<string, Float32Array>;
-    const bind = (targets: readonly { name: Trained["name"]; into: ParameterArray }[]) => {
-      const into = Object.assign(
-        {},
-        ...targets.map((t) => t.into.named(gradientPrefix + prefixOf(t.name))),
-      ) as Record<string, Float32Array>;
-      return new ReusableProgram(program, weights, into);
+    const arrays = (prefix: string, of: "weights" | "gradients") =>
+      Object.assign({}, ...trained.map((t) => t[of].named(prefix + prefixOf(t.name)))) as Record<
+        string,
+        Float32Array
+      >;
+    const fixed = {
+      ...arrays("", "weights"),
+      ...reference?.weights.named(referencePrefix),
+      ...(this.#options.computeGradients && arrays(ontoPrefix, "gradients")),
     };
-    let later: ReusableProgram | undefined;
-    return {
-      first: bind(
-        this.#options.computeGradients ? trained.map((t) => ({ name: t.name, into: t.gradients })) : [],
-      ),
-      later: (accumulation) => (later ??= bind(accumulation.map((a) => ({ name: a.name, into: a.scratch })))),
-    };
+    const into = this.#options.computeGradients ? arrays(gradientPrefix, "gradients") : {};
+    return new ReusableProgram(program, fixed, into);
   }
 }
 
 type PieceResult = Omit<BatchResult, "referenceLogps">;
+
+/** What a program does with a piece: the objective, its gradient added to that of earlier pieces or not; or one half of a coupled one. */
+type PieceWork =
+  | { readonly kind: "objective"; readonly add: boolean }
+  | { readonly kind: "scores" }
+  | {
+      readonly kind: "coefficients";
+      readonly roles: readonly RoleRequest[];
+      readonly coefficients: Coefficients;
+    };
+
+/** Gradients of everything that is trained, by name; with `add` each is added, in place, to what its array holds. */
+function gradientOutputs(
+  loss: Tensor,
+  trained: readonly Trained[],
+  parameters: Readonly<Record<string, readonly Tensor[]>>,
+  add: boolean,
+): Record<string, Tensor> {
+  const wanted = trained.flatMap(({ name }) => parameters[name] ?? []);
+  const onto = add ? wanted.map((t) => loss.graph.input(ontoPrefix + t.id, "float", t.shape)) : [];
+  const found = differentiate(loss, wanted, { onto });
+  return Object.fromEntries(
+    found.flatMap((g, i) => (g && g !== onto[i] ? [[gradientPrefix + wanted[i].id, g]] : [])),
+  );
+}
 
 const named = (): Record<string, number[]> => ({});
 
@@ -360,16 +349,5 @@ function objectiveOutputs(
   return loss;
 }
 
-interface Accumulation {
-  readonly name: Trained["name"];
-  readonly scratch: ParameterArray;
-  readonly add: () => Promise<void>;
-  readonly release: () => void;
-}
-
-interface PieceProgram {
-  first: ReusableProgram;
-  later(accumulation: readonly Accumulation[]): ReusableProgram;
-}
-
 const gradientPrefix = "gradient/";
+const ontoPrefix = "onto/";

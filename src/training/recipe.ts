@@ -7,6 +7,8 @@ import { z } from "zod";
 import { RequestError, nearest } from "../errors.ts";
 import { dirName, exists, packageFolder, readText, resolvePath } from "../formats/files.ts";
 import { isHubName } from "../formats/hub-name.ts";
+import type { OptimizerOptions } from "../optim/optimizer.ts";
+import { optimizerNamed, optimizerOptions } from "../optim/table.ts";
 
 const count = z.number().int().positive();
 const share = z.number().min(0);
@@ -17,6 +19,26 @@ const termSchema = z.strictObject({
   weight: z.number().default(1),
   options: z.record(z.string(), z.unknown()).default({}),
 });
+
+const decay = z.number().min(0).lt(1);
+const positive = z.number().positive();
+
+/** Every option that some optimizer takes, under the names of src/optim. */
+const optimizerShape = {
+  betas: z.tuple([decay, decay]).optional(),
+  epsilon: z.union([positive, z.tuple([positive, positive])]).optional(),
+  momentum: decay.optional(),
+  nesterov: z.boolean().optional(),
+  alpha: decay.optional(),
+  centered: z.boolean().optional(),
+  beta1: decay.nullable().optional(),
+  decayRate: z.number().negative().optional(),
+  clipThreshold: positive.optional(),
+  scaleParameter: z.boolean().optional(),
+  relativeStep: z.boolean().optional(),
+  warmupInit: z.boolean().optional(),
+} satisfies Record<keyof OptimizerOptions, z.ZodType>;
+const optimizerKeys = Object.keys(optimizerShape) as (keyof OptimizerOptions)[];
 
 export const recipeSchema = z.strictObject({
   /** A method id; or `objective` instead. */
@@ -41,13 +63,36 @@ export const recipeSchema = z.strictObject({
       steps: count.nullable().default(null),
       batchSize: count.default(32),
       microBatch: auto(count),
-      learningRate: z.number().positive().default(5e-5),
+      /** null: the optimizer sets it (Adafactor with relativeStep). */
+      learningRate: z.number().positive().nullable().default(5e-5),
       schedule: z.string().default("cosine"),
       warmup: share.default(0.1),
       optimizer: z.string().default("adamw"),
-      betas: z.tuple([z.number().min(0).lt(1), z.number().min(0).lt(1)]).default([0.9, 0.999]),
-      epsilon: z.number().positive().default(1e-8),
+      /** Options of optimizers; defaults are those of the one that is named. */
+      ...optimizerShape,
       weightDecay: share.default(0),
+      /** Parameters by name, the first pattern that fits, with a rate and a decay of their own. */
+      groups: z
+        .array(
+          z
+            .strictObject({
+              match: z.string(),
+              learningRate: share.optional(),
+              weightDecay: share.optional(),
+            })
+            .refine((g) => g.learningRate !== undefined || g.weightDecay !== undefined, {
+              message: "a group sets learningRate, weightDecay or both",
+            }),
+        )
+        .default([]),
+      /** A moving average of the weights, and where it stands for them. */
+      ema: z
+        .strictObject({
+          decay: z.number().min(0).lt(1).default(0.999),
+          every: count.default(1),
+          use: z.array(z.enum(["evaluation", "model"])).default(["evaluation", "model"]),
+        })
+        .optional(),
       maxGradNorm: share.default(1),
       nonFinite: z.enum(["stop", "skip"]).default("stop"),
       seed: z.number().int().default(1),
@@ -85,14 +130,14 @@ const notBuilt: readonly { key: string; built: readonly unknown[] }[] = [
   { key: "adapter", built: [undefined] },
   { key: "device", built: ["cpu"] },
   { key: "memory", built: ["auto"] },
-  { key: "train.optimizer", built: ["adamw"] },
 ];
 
 /** Checks a recipe and fills in defaults. `where` names its file in errors. */
 export function parseRecipe(value: unknown, where: string): Recipe {
   const result = recipeSchema.safeParse(value);
   if (!result.success) throw recipeError(result.error.issues[0], where);
-  const recipe = result.data;
+  const given = (value as { train?: Readonly<Record<string, unknown>> }).train ?? {};
+  const recipe = { ...result.data, train: resolvedTraining(result.data.train, given, where) };
   if ((recipe.method === undefined) === (recipe.objective === undefined)) {
     throw new RequestError({
       code: "recipe-invalid",
@@ -119,6 +164,49 @@ export function parseRecipe(value: unknown, where: string): Recipe {
     }
   }
   return recipe;
+}
+
+/** The options of an optimizer out of a recipe's training settings. */
+export function optimizerSettings(train: Recipe["train"]): OptimizerOptions {
+  return Object.fromEntries(
+    optimizerKeys.flatMap((key) => (train[key] === undefined ? [] : [[key, train[key]]])),
+  );
+}
+
+/**
+ * Training settings with the defaults of their optimizer. An optimizer that sets its own rate leaves none to the recipe: then
+ * `given`, the settings as they were written, may not name one.
+ */
+function resolvedTraining(
+  train: Recipe["train"],
+  given: Readonly<Record<string, unknown>>,
+  where: string,
+): Recipe["train"] {
+  const options = optimizerOptions(train.optimizer, optimizerSettings(train), `${where}, train`);
+  const resolved = { ...train, ...(options as Partial<Recipe["train"]>) };
+  if (optimizerNamed(train.optimizer).ownRate(options) === undefined) {
+    if (train.learningRate !== null) return resolved;
+    throw new RequestError({
+      code: "recipe-invalid",
+      what: "train.learningRate is null",
+      where,
+      why: "this optimizer does not set the rate itself",
+      fix: "Set it, for example train.learningRate: 5.0e-5",
+    });
+  }
+  const own = { learningRate: null, schedule: "constant", warmup: 0 } as const;
+  const named = Object.entries(own).find(([key, value]) => given[key] !== undefined && given[key] !== value);
+  const group = train.groups.findIndex((g) => g.learningRate !== undefined);
+  if (named || group >= 0) {
+    throw new RequestError({
+      code: "rate-set-twice",
+      what: `train.${named?.[0] ?? `groups[${group}].learningRate`} is set, and relativeStep too`,
+      where,
+      why: "with relative steps the optimizer sets the rate of every update itself",
+      fix: "Leave one of them out",
+    });
+  }
+  return { ...resolved, ...own };
 }
 
 /** Reads a recipe file; paths in it are resolved against its folder, then against prefopt's own. Names on the hub stay. */

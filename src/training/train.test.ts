@@ -97,7 +97,8 @@ describe("a batch means what it says", () => {
     const moved = distance(whole.weights, start);
     for (const microBatch of [1, 3]) {
       const cut = await run({ microBatch }, pairs, objective);
-      expect(distance(cut.weights, whole.weights) / moved).toBeLessThan(1e-4);
+      // Adam divides small gradients by themselves: the order of a sum shows. A piece left out would be 1e-1.
+      expect(distance(cut.weights, whole.weights) / moved).toBeLessThan(5e-4);
       cut.steps.forEach((m, i) => expect(Math.abs(m.loss / whole.steps[i].loss - 1)).toBeLessThan(1e-5));
       expect(Math.abs(cut.steps[0].grad_norm / whole.steps[0].grad_norm - 1)).toBeLessThan(1e-5);
     }

@@ -9,7 +9,6 @@ import { exists, joinPath, publishFolder, readJson, writeFileAtomic } from "../f
 import { appendJsonl, truncateJsonl } from "../formats/jsonl.ts";
 import { writeSafetensors } from "../formats/safetensors.ts";
 import { saveLanguageModel } from "../models/language-model.ts";
-import { schedule } from "../optim/schedule.ts";
 import { loadNewestCheckpoint, saveCheckpoint } from "./checkpoint.ts";
 import { Doctor, type Finding, examine } from "./doctor/doctor.ts";
 import { type Evaluation, Evaluator } from "./evaluation.ts";
@@ -102,18 +101,14 @@ async function* runIn(
   const { model, backend, steps } = prepared;
   const { train: settings, run, evaluate } = prepared.recipe;
 
+  const companions = companionsOf(prepared.terms);
+  const trained = trainedBy(model, companions, settings.seed);
+  const updates = await updatesOf(backend, trained, settings, steps);
+
   if (constantRoles(prepared).length > 0) yield { type: "phase", text: "scoring with the reference" };
   const references = await referencesOf(prepared);
   if (references.cached) yield { type: "phase", text: "reference scores taken from the cache" };
 
-  const companions = companionsOf(prepared.terms);
-  const trained = trainedBy(model, companions, settings.seed);
-  const updates = await updatesOf(backend, trained, settings);
-  const rate = schedule(settings.schedule, {
-    learningRate: settings.learningRate,
-    steps,
-    warmup: settings.warmup,
-  });
   const shared = {
     ...prepared,
     trained,
@@ -140,6 +135,7 @@ async function* runIn(
   };
   const resumed = options.resume ? await loadNewestCheckpoint(folder.checkpoints, state) : undefined;
   let step = resumed?.step ?? 0;
+  updates.count = resumed?.updates ?? step;
   let running = resumed?.running ?? {};
   if (options.resume)
     yield {
@@ -155,7 +151,12 @@ async function* runIn(
   const began = performance.now() - (resumed?.seconds ?? 0) * 1000;
   const seconds = () => (performance.now() - began) / 1000;
   const save = () =>
-    saveCheckpoint(folder.checkpoints, { step, seconds: seconds(), running }, state, run.keep);
+    saveCheckpoint(
+      folder.checkpoints,
+      { step, updates: updates.count, seconds: seconds(), running },
+      state,
+      run.keep,
+    );
 
   const evaluateNow = async function* (): AsyncGenerator<TrainEvent> {
     if (!evaluator || evaluations.some((e) => e.step === step)) return;
@@ -163,7 +164,7 @@ async function* runIn(
       type: "phase",
       text: evaluator.prompts > 0 ? `sampling ${evaluator.prompts} held-out prompts` : "evaluating",
     };
-    const { evaluation, samples } = await evaluator.run(step, running, signal);
+    const { evaluation, samples } = await updates.evaluating(() => evaluator.run(step, running, signal));
     evaluations.push(evaluation);
     await appendJsonl(folder.evaluations, evaluation);
     yield { type: "evaluation", evaluation, samples };
@@ -175,7 +176,6 @@ async function* runIn(
     throw new Interrupted(step, folder.path);
   };
 
-  let head: ReturnType<typeof keptHead>;
   try {
     if (step === 0) yield* evaluateNow();
     const microBatch = Number(settings.microBatch);
@@ -198,7 +198,7 @@ async function* runIn(
         running,
       });
       const gradNorm = await updates.norm();
-      const learningRate = rate(step + 1);
+      const learningRate = updates.rate(step + 1);
       const finite = Number.isFinite(result.loss) && Number.isFinite(gradNorm);
       if (!finite) {
         const text = nonFinite(
@@ -214,7 +214,7 @@ async function* runIn(
           });
         yield { type: "warning", text: `${text}; the step is skipped` };
       } else {
-        await updates.update(step + 1, learningRate);
+        await updates.update(step + 1);
         running = { ...running, ...result.running };
       }
       step++;
@@ -243,8 +243,14 @@ async function* runIn(
       }
     }
     await stopIfAsked();
-    head = keptHead(trained, companions);
     for (const finding of doctor.news({ steps: lines, evaluations })) yield { type: "finding", finding };
+    yield { type: "phase", text: "saving the model" };
+    updates.conclude();
+    const head = keptHead(trained, companions);
+    await publishFolder(folder.model, async (aside) => {
+      await saveLanguageModel(model, aside);
+      if (head) await writeSafetensors(joinPath(aside, headFile), head);
+    });
   } catch (error) {
     // A sampling that was cut short by the signal ends here: what was trained is saved all the same.
     if (signal?.aborted && !(error instanceof Interrupted)) await stopIfAsked();
@@ -257,11 +263,6 @@ async function* runIn(
     releaseTrained(backend, trained);
   }
 
-  yield { type: "phase", text: "saving the model" };
-  await publishFolder(folder.model, async (aside) => {
-    await saveLanguageModel(model, aside);
-    if (head) await writeSafetensors(joinPath(aside, headFile), head);
-  });
   const samples = { before: await evaluator?.keptSamples(0), after: await evaluator?.keptSamples(steps) };
   const result = resultOf({ prepared, evaluations, run: folder.path, seconds: seconds() });
   const findings = examine({ steps: lines, evaluations });

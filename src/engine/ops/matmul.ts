@@ -2,6 +2,7 @@
  * Matrix products: the batched one of attention, and the linear map with weights stored [out, in] as most checkpoints store
  * them, or [in, out] as GPT-2's do.
  */
+import type { InputGradient } from "../graph.ts";
 import { type Shape, type Tensor, sameDim, shapeError, showShape } from "../tensor.ts";
 
 export interface MatMulOptions {
@@ -87,15 +88,33 @@ function affine(
     { shape: [tokens, outer] },
     { transB },
   );
-  return graph.record(y, bias ? [x, weight, bias] : [x, weight], (dy, { wants }) => [
+  return graph.record(y, bias ? [x, weight, bias] : [x, weight], (dy, { wants, soFar }) => [
     wants[0] ? graph.node("Gemm", [dy, weight], { shape: x.shape }, { transB: 1 - transB }) : undefined,
-    wants[1]
-      ? graph.node("Gemm", transB ? [dy, x] : [x, dy], { shape: weight.shape }, { transA: 1 })
-      : undefined,
+    wants[1] ? weightGradient(transB ? [dy, x] : [x, dy], weight, soFar(weight)) : undefined,
     bias && wants[2]
       ? graph.node("ReduceSum", [dy, graph.integers([0])], { shape: bias.shape }, { keepdims: 0 })
       : undefined,
   ]);
+}
+
+/** A gradient aᵀ b, added to the gradient so far where there is one: the product does that at no cost. */
+export function weightGradient(
+  factors: readonly [Tensor, Tensor],
+  weight: Tensor,
+  before: Tensor | undefined,
+): InputGradient {
+  const product = productOnto(factors, weight, before);
+  return before ? { including: product } : product;
+}
+
+/** aᵀ b in the shape of `like`, plus `before` where it is given. */
+export function productOnto(
+  [a, b]: readonly [Tensor, Tensor],
+  like: Tensor,
+  before: Tensor | undefined,
+): Tensor {
+  const inputs = before ? [a, b, before] : [a, b];
+  return like.graph.node("Gemm", inputs, { shape: like.shape }, { transA: 1 });
 }
 
 function lastTwo(shape: Shape, transposed: boolean) {

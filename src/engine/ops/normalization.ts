@@ -1,6 +1,8 @@
 /** RMS and layer normalisation, softmax and log-softmax over the last dimension. */
-import { type Tensor, sameDim, shapeError, showShape } from "../tensor.ts";
+import { type Tensor, dim, sameDim, shapeError, showShape } from "../tensor.ts";
 import { add, exp, mul, reciprocal, sqrt, sub } from "./elementwise.ts";
+import { matmul } from "./matmul.ts";
+import { reshape } from "./shape.ts";
 
 /**
  * w · x / sqrt(mean(x²) + ε) over the last dimension (Zhang and Sennrich, arXiv:1910.07467, Eq. 4).
@@ -23,21 +25,16 @@ export function rmsNorm(x: Tensor, weight: Tensor, epsilon: number): Tensor {
     );
   });
   return graph.record(y, [x, weight], (dy, { wants }) => {
-    const unit = mul(x, r); // x / rms
-    const dyUnit = mul(dy, unit);
-    const axes = x.shape.slice(0, -1).map((_, i) => i);
-    const dw = wants[1]
-      ? graph.node("ReduceSum", [dyUnit, graph.integers(axes)], { shape: weight.shape }, { keepdims: 0 })
-      : undefined;
+    // With r = 1/rms and z = dy · x: dw = Σ r z over tokens, dx = r w dy - x r³ (z · w) / hidden. Sums over a dimension are
+    // products with a vector, which read z once and write next to nothing.
+    const { size } = hidden;
+    const flat = [dim("all", x.elements / size), hidden];
+    const z = reshape(mul(dy, x), flat);
+    const dw = wants[1] ? reshape(matmul(reshape(r, [dim("one", 1), flat[0]]), z), weight.shape) : undefined;
     if (!wants[0]) return [undefined, dw];
-    // dx = r (w dy - unit · mean(w dy · unit))
-    const m = graph.node(
-      "ReduceMean",
-      [mul(dyUnit, weight), graph.integers([-1])],
-      { shape: column },
-      { keepdims: 1 },
-    );
-    return [mul(r, sub(mul(dy, weight), mul(unit, m))), dw];
+    const products = reshape(matmul(z, reshape(weight, [hidden, dim("one", 1)])), column);
+    const c = mul(products, mul(mul(r, mul(r, r)), 1 / size));
+    return [sub(mul(mul(dy, weight), r), mul(x, c)), dw];
   });
 }
 

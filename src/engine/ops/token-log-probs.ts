@@ -4,6 +4,7 @@
  */
 import { type Tensor, dim, sameDim, shapeError, showShape } from "../tensor.ts";
 import { exp, mul, neg, sub, tanh } from "./elementwise.ts";
+import { weightGradient } from "./matmul.ts";
 import { logSoftmax } from "./normalization.ts";
 import { reshape } from "./shape.ts";
 import { type BlockSizes, vocabularyScores } from "./vocabulary-scores.ts";
@@ -52,7 +53,7 @@ function whole(hidden: Tensor, head: Tensor, targets: Tensor, softcap: number | 
     const picked = graph.node("GatherElements", [logs, column], { shape: column.shape }, { axis: 1 });
     return { bent, logs, logp: reshape(picked, [n]) };
   });
-  return graph.record(logp, [hidden, head], (dy, { wants }) => {
+  return graph.record(logp, [hidden, head], (dy, { wants, soFar }) => {
     const minusOne = graph.node("Expand", [graph.scalar(-1), graph.integers([n.size, 1])], {
       shape: column.shape,
     });
@@ -66,7 +67,7 @@ function whole(hidden: Tensor, head: Tensor, targets: Tensor, softcap: number | 
     const c = neg(reshape(dy, [n, dim(hidden.shape[1].name, 1)]));
     return [
       wants[0] ? mul(graph.node("Gemm", [r, head], { shape: hidden.shape }), c) : undefined,
-      wants[1] ? graph.node("Gemm", [r, mul(hidden, c)], { shape: head.shape }, { transA: 1 }) : undefined,
+      wants[1] ? weightGradient([r, mul(hidden, c)], head, soFar(head)) : undefined,
     ];
   });
 }

@@ -8,6 +8,7 @@ import { after } from "../ordering.ts";
 import { inPieces } from "../pieces.ts";
 import { type Tensor, dim, relabel, sameDim, shapeError, showShape } from "../tensor.ts";
 import { add, exp, log, mul, neg, sub, tanh } from "./elementwise.ts";
+import { productOnto } from "./matmul.ts";
 import { logSoftmax, rowSum } from "./normalization.ts";
 import { concat, reshape, slice } from "./shape.ts";
 
@@ -58,7 +59,7 @@ export function vocabularyScores(
           scored.name,
         ),
   );
-  const all = graph.record(relabel(packed, packed.shape), [hidden, head], (dy, { wants }) => {
+  const all = graph.record(relabel(packed, packed.shape), [hidden, head], (dy, { wants, soFar }) => {
     const cotangent = (q: VocabularyQuantity) => {
       const i = wanted.indexOf(q);
       if (i < 0) return undefined;
@@ -68,7 +69,12 @@ export function vocabularyScores(
     const c = { logp: cotangent("logp"), kl: cotangent("kl"), reverseKl: cotangent("reverseKl") };
     if (!c.logp && !c.kl && !c.reverseKl) return [undefined, undefined];
     const reverseKl = forward.found[wanted.indexOf("reverseKl")] as Tensor | undefined;
-    return backwardByWords(inputs, { ...forward, reverseKl }, c, wants, sizes.words);
+    const before = wants[1] ? soFar(head) : undefined;
+    const [dHidden, dHead] = backwardByWords(inputs, { ...forward, reverseKl }, c, wants, {
+      sliceWords: sizes.words,
+      before,
+    });
+    return [dHidden, dHead && before ? { including: dHead } : dHead];
   });
   const result: Partial<Record<VocabularyQuantity, Tensor>> = {};
   wanted.forEach((q, i) => {
@@ -193,7 +199,7 @@ function backwardByWords(
   forward: Forward & { reverseKl?: Tensor },
   c: Cotangents,
   wants: readonly boolean[],
-  sliceWords: number | undefined,
+  { sliceWords, before }: { sliceWords: number | undefined; before: Tensor | undefined },
 ): [Tensor | undefined, Tensor | undefined] {
   const { hidden, head, targets, referenceHidden, referenceHead } = inputs;
   const { graph } = hidden;
@@ -234,7 +240,7 @@ function backwardByWords(
       const into = dHidden ? [dz, w, dHidden] : [dz, w];
       dHidden = graph.node("Gemm", into, { shape: hidden.shape });
     }
-    const dHead = wants[1] ? graph.node("Gemm", [dz, scaled], { shape: w.shape }, { transA: 1 }) : undefined;
+    const dHead = wants[1] ? productOnto([dz, scaled], w, before && part(before, start)) : undefined;
     if (dHead) dHeads.push(dHead);
     last = [dHidden, dHead].filter((t) => t !== undefined);
   }
