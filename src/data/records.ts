@@ -285,6 +285,16 @@ export function parseRecord(value: unknown, kinds?: readonly DataKind[], compari
   return problem ? { problem } : { record };
 }
 
+/** The format whose fields a value has, if there is one; whether they hold what they must is not looked at. */
+export function formatOf(value: object): FormatName | undefined {
+  return (Object.keys(formats) as FormatName[]).find(
+    (name) => looksLike(name, formats[name], value) && (name !== "pairImplicit" || !isText(value)),
+  );
+}
+
+/** Pairs of whole conversations and of whole texts have the same fields; the latter are none of ours. */
+const isText = (value: object) => typeof (value as { chosen?: unknown }).chosen === "string";
+
 /** Every field that some record may have. */
 export const recordFields: ReadonlySet<string> = new Set(
   Object.values(formats).flatMap(({ schema }) => Object.keys(schema.shape)),
