@@ -9,10 +9,10 @@ describe.each(Object.keys(commands))("prefopt %s", (name) => {
     expect(module.example).toMatch(new RegExp(`(^|\\| )prefopt ${name}\\b`));
     const command = new Command(name);
     module.configure(command);
-    const parts = [
-      ...command.options.map((o) => ({ name: o.flags, text: o.description })),
-      ...command.registeredArguments.map((a) => ({ name: a.name(), text: a.description })),
-    ];
+    const parts = [command, ...command.commands].flatMap((c) => [
+      ...c.options.map((o) => ({ name: o.flags, text: o.description })),
+      ...c.registeredArguments.map((a) => ({ name: a.name(), text: a.description })),
+    ]);
     expect(parts.filter((part) => part.text === "")).toEqual([]);
   });
 });

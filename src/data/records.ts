@@ -341,11 +341,10 @@ function missingField(value: object, candidates: readonly [FormatName, Format][]
 }
 
 function invalidField(issue: z.core.$ZodIssue): Problem {
-  const union =
-    issue.code === "invalid_union"
-      ? "it must be text or a list of messages with role and content"
-      : issue.message;
-  return { field: issue.path.join("."), why: union };
+  const field = issue.path.map(String).join(".");
+  if (issue.code === "invalid_union")
+    return { field, why: "it must be text or a list of messages with role and content" };
+  return { field, why: / received undefined$/.test(issue.message) ? "it is missing" : issue.message };
 }
 
 function emptyCompletion(record: DataRecord): Problem | undefined {

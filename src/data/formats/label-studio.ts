@@ -37,7 +37,7 @@ export const labelStudio: DataFormat = {
     if (prompt === undefined)
       return data.fail("prompt", "it is missing", `Name it one of ${promptNames.join(", ")}`);
     const { answers, rankings } =
-      results[0].kind === "pairwise" ? pairwise(data, results) : ranked(data, results);
+      results[0].kind === "pairwise" ? pairwise(row, data, results) : ranked(row, data, results);
     const id = row.any("id");
     return [{ ...comparisonOf(data.content(prompt), answers, rankings), ...(id !== undefined && { id }) }];
   },
@@ -103,7 +103,7 @@ interface Compared {
   readonly rankings: readonly Ranking[];
 }
 
-function pairwise(data: Fields, results: readonly Result[]): Compared {
+function pairwise(row: Fields, data: Fields, results: readonly Result[]): Compared {
   const named = results[0].to;
   const pairs = [...(named.length === 2 ? [[named[0], named[1]] as const] : []), ...usualPairs];
   const names = pairs.find((pair) => pair.every((name) => data.has(name)));
@@ -116,16 +116,13 @@ function pairwise(data: Fields, results: readonly Result[]): Compared {
   const [left, right] = names;
   const rankings = results.map(({ value }) => {
     if (value.selected !== "left" && value.selected !== "right")
-      return data.fail(
-        "annotations",
-        `a pairwise result selects ${JSON.stringify(value.selected)}, not left or right`,
-      );
+      return row.fail("annotations", "a pairwise result selects neither left nor right");
     return inOrder(value.selected === "left" ? [left, right] : [right, left]);
   });
   return { answers: new Map([left, right].map((name) => [name, data.content(name)])), rankings };
 }
 
-function ranked(data: Fields, results: readonly Result[]): Compared {
+function ranked(row: Fields, data: Fields, results: readonly Result[]): Compared {
   const listName = [results[0].to[0], "items", "answers", "responses"].find(
     (name) => name !== undefined && data.isList(name),
   );
@@ -140,7 +137,7 @@ function ranked(data: Fields, results: readonly Result[]): Compared {
   const rankings = results.map(({ value }) => {
     const lists = Object.values(value).filter(Array.isArray) as unknown[][];
     if (lists.length !== 1)
-      return data.fail("annotations", "a ranker result must be one list, in order; buckets have none");
+      return row.fail("annotations", "a ranker result must be one list, in order; buckets have none");
     return inOrder(lists[0].map(String));
   });
   return { answers, rankings };
