@@ -50,6 +50,15 @@ function sentence({ what, where, why, fix }: Report): string {
   return `${body.replace(/\.$/, "")}. ${/[.?!]$/.test(fix) ? fix : `${fix}.`}`;
 }
 
+/** A name that came out of a file, fit for a line: in quotes, control characters escaped, a long one cut. */
+export function quoted(name: string): string {
+  const short = name.length > 80 ? `${name.slice(0, 80)}…` : name;
+  return JSON.stringify(short).replaceAll(
+    /[\u007f-\u009f\u2028\u2029]/g,
+    (c) => `\\u${c.charCodeAt(0).toString(16).padStart(4, "0")}`,
+  );
+}
+
 /** The known name nearest to `word` (edit distance at most a third of its length, at least 2), for "did you mean". */
 export function nearest(word: string, known: readonly string[]): string | undefined {
   let best: string | undefined;

@@ -131,10 +131,10 @@ describe("models", () => {
     expect(result.status).toBe(2);
     expectOneLine(result, 'config.json: architecture "mamba" is not supported', "prefopt knows: llama");
   });
-  test("no such folder, GGUF and hf:// names", async () => {
+  test("no such folder, no such file, and hf:// names", async () => {
     for (const [name, part] of [
       ["nowhere", "no such model folder"],
-      ["x.gguf", "GGUF files cannot be loaded yet"],
+      ["x.gguf", "x.gguf: cannot be read: there is no such file"],
       ["hf://a/b", "the network must not be used"],
     ]) {
       const result = await prefopt(["score", name], { input: "{}\n", env: { PREFOPT_OFFLINE: "1" } });

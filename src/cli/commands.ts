@@ -26,6 +26,10 @@ export const commands: Readonly<Record<string, { summary: string; load: () => Pr
     summary: "log-probabilities of given completions, JSON lines in and out",
     load: async () => (await import("./commands/score.ts")).command,
   },
+  tokenize: {
+    summary: "token ids, offsets and chat renderings, JSON lines in and out",
+    load: async () => (await import("./commands/tokenize.ts")).command,
+  },
   chat: { summary: "talk to a model", load: async () => (await import("./commands/chat.ts")).command },
   loss: {
     summary: "evaluate an objective and its gradient on given numbers",

@@ -13,13 +13,26 @@ export interface OpenedModel {
   readonly tokenizer?: Tokenizer;
 }
 
-/** Opens a folder, a run's model, one of prefopt's own, or a model on the hub; a download is shown on stderr. */
-export async function openModel(name: string): Promise<OpenedModel> {
+/** The folder or GGUF file that a name means; a download is shown on stderr. */
+export async function modelPath(name: string): Promise<string> {
   const progress = new ProgressLine();
-  const { path: folder } = await locateModel(name, { onProgress: (p) => progress.update(progressText(p)) });
+  const { path } = await locateModel(name, { onProgress: (p) => progress.update(progressText(p)) });
   progress.clear();
+  return path;
+}
+
+/** Opens a folder, a GGUF file, a run's model, one of prefopt's own, or a model on the hub. */
+export async function openModel(name: string): Promise<OpenedModel> {
+  const folder = await modelPath(name);
   const model = await loadLanguageModel(folder, await openBackend());
-  return { model, tokenizer: (await hasTokenizer(folder)) ? await loadTokenizer(folder) : undefined };
+  const tokenizer = (await hasTokenizer(folder)) ? await loadTokenizer(folder) : undefined;
+  if (tokenizer) warnOf(tokenizer);
+  return { model, tokenizer };
+}
+
+/** Says on standard error what of a tokenizer could not be read exactly. */
+export function warnOf({ warnings }: Tokenizer): void {
+  for (const text of warnings) process.stderr.write(`prefopt: warning: ${text}\n`);
 }
 
 /** The row builder of a model: whole context, nothing cut. */

@@ -62,6 +62,9 @@ function show(event: TrainEvent, progress: ProgressLine): void {
     case "warning":
       progress.line(styled("yellow", `warning: ${event.text}`, process.stderr));
       break;
+    case "finding":
+      progress.line(`doctor: ${event.finding.text}`);
+      break;
     case "checkpoint":
     case "end":
       break;

@@ -148,6 +148,18 @@ describe("safetensors", () => {
       "names it twice",
     ],
     [
+      "a name twice, once with an escape",
+      header(
+        '{"a":{"dtype":"F32","shape":[2],"data_offsets":[0,8]},"\\u0061":{"dtype":"F32","shape":[2],"data_offsets":[0,8]}}',
+      ),
+      "names it twice",
+    ],
+    [
+      "metadata that are no strings",
+      header('{"__metadata__":{"format":1},"a":{"dtype":"F32","shape":[2],"data_offsets":[0,8]}}'),
+      "not an object of strings",
+    ],
+    [
       "negative offsets",
       header(entry('{"dtype":"F32","shape":[2],"data_offsets":[-8,0]}')),
       "offsets are not two positions",
@@ -158,18 +170,6 @@ describe("safetensors", () => {
     expect(error).toBeInstanceOf(RequestError);
     expect(String(error)).toContain(reason);
     expect(String(error)).toContain("broken.safetensors");
-  });
-  test("any corruption of a header ends in an error or in the same tensors, never in a crash", async () => {
-    const good = await readFile(fixture);
-    const length = Number(good.readBigUInt64LE());
-    const rng = random(1, "corruption");
-    for (let i = 0; i < 300; i++) {
-      const bytes = Buffer.from(good);
-      for (let k = 0; k <= rng.integer(3); k++) bytes[rng.integer(8 + length)] = rng.integer(256);
-      await writeFile(at("fuzz.safetensors"), bytes);
-      const result = await openSafetensors(at("fuzz.safetensors")).catch((e: unknown) => e);
-      if (result instanceof Error) expect(result).toBeInstanceOf(RequestError);
-    }
   });
 });
 

@@ -21,8 +21,9 @@ export function f16ToNumber(bits: number): number {
 }
 
 /** number → binary16 bits. */
-export function numberToF16(x: number): number {
-  const bits = bitsOf(x);
+export const numberToF16 = (x: number): number => f16Bits(bitsOf(x), x);
+
+function f16Bits(bits: number, x: number): number {
   const sign = (bits >>> 16) & 0x8000;
   const magnitude = bits & 0x7fffffff;
   if (magnitude > 0x7f800000) return sign | 0x7e00; // NaN
@@ -45,8 +46,35 @@ export function bf16ToNumber(bits: number): number {
 }
 
 /** number → bfloat16 bits. */
-export function numberToBf16(x: number): number {
-  const bits = bitsOf(x);
+export const numberToBf16 = (x: number): number => bf16Bits(bitsOf(x));
+
+function bf16Bits(bits: number): number {
   if ((bits & 0x7fffffff) > 0x7f800000) return ((bits >>> 16) | 0x40) & 0xffff; // NaN
   return ((bits + 0x7fff + ((bits >>> 16) & 1)) >>> 16) & 0xffff;
+}
+
+/** Float32 values → binary16, two bytes each. */
+export const encodeF16 = encoder(f16Bits);
+
+/** Float32 values → bfloat16, two bytes each. */
+export const encodeBf16 = encoder(bf16Bits);
+
+function encoder(round: (bits: number, x: number) => number): (data: Float32Array) => Uint8Array {
+  return (data) => {
+    const bits = new Uint32Array(data.buffer, data.byteOffset, data.length);
+    const out = new Uint16Array(data.length);
+    for (let i = 0; i < out.length; i++) out[i] = round(bits[i], data[i]);
+    return new Uint8Array(out.buffer);
+  };
+}
+
+/** Every binary16 value at the index of its bits: decoding large arrays by looking up. Made on the first call. */
+export const f16Values = lazyTable(f16ToNumber);
+
+/** Every bfloat16 value at the index of its bits. */
+export const bf16Values = lazyTable(bf16ToNumber);
+
+function lazyTable(decode: (bits: number) => number): () => Float32Array {
+  let table: Float32Array | undefined;
+  return () => (table ??= Float32Array.from({ length: 1 << 16 }, (_, bits) => decode(bits)));
 }

@@ -1,6 +1,6 @@
 /** The JSON files of a Hugging Face model folder, as they are. */
 import { RequestError } from "../errors.ts";
-import { exists, isFolder, joinPath, readJson } from "./files.ts";
+import { exists, isFolder, joinPath, listFolder, readJson } from "./files.ts";
 
 export interface ModelFolder {
   /** config.json */
@@ -9,16 +9,8 @@ export interface ModelFolder {
   readonly generationConfig?: Readonly<Record<string, unknown>>;
 }
 
-/** Reads config.json and generation_config.json. Throws where the folder is none, or is of a kind that is not built yet. */
+/** Reads config.json and generation_config.json. Throws where the folder is none. */
 export async function readModelFolder(folder: string): Promise<ModelFolder> {
-  if (folder.endsWith(".gguf")) {
-    throw new RequestError({
-      code: "not-built-yet",
-      what: "GGUF files cannot be loaded yet",
-      where: folder,
-      fix: "Use a Hugging Face folder with config.json and model.safetensors",
-    });
-  }
   if (!(await isFolder(folder))) {
     throw new RequestError({
       code: "no-model",
@@ -29,11 +21,12 @@ export async function readModelFolder(folder: string): Promise<ModelFolder> {
   }
   const path = joinPath(folder, "config.json");
   if (!(await exists(path))) {
+    const gguf = (await listFolder(folder)).find((name) => name.toLowerCase().endsWith(".gguf"));
     throw new RequestError({
       code: "no-config",
       what: "there is no config.json",
       where: folder,
-      fix: "Name a Hugging Face model folder",
+      fix: gguf ? `Name the file in it: ${joinPath(folder, gguf)}` : "Name a Hugging Face model folder",
     });
   }
   const generation = joinPath(folder, "generation_config.json");

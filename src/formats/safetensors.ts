@@ -2,9 +2,9 @@
  * The safetensors format: eight bytes N, N bytes of JSON that name every tensor's type, shape and place, then the data
  * (huggingface/safetensors, README). The header is checked with the rules of the reference reader before anything is read.
  */
-import { RequestError } from "../errors.ts";
+import { RequestError, quoted } from "../errors.ts";
 import { fileSize, readRange, writeFileAtomic } from "./files.ts";
-import { bf16ToNumber, f16ToNumber, numberToBf16, numberToF16 } from "./half.ts";
+import { bf16Values, encodeBf16, encodeF16, f16Values } from "./half.ts";
 
 export interface TensorInfo {
   readonly dtype: string;
@@ -49,7 +49,8 @@ export async function openSafetensors(path: string): Promise<SafetensorsFile> {
   const broken = (why: string, tensor?: string) =>
     new RequestError({
       code: "safetensors-invalid",
-      what: tensor === undefined ? "is not a valid safetensors file" : `tensor "${tensor}" is not valid`,
+      what:
+        tensor === undefined ? "is not a valid safetensors file" : `tensor ${quoted(tensor)} is not valid`,
       where: path,
       why,
       fix: "Copy or download the file again",
@@ -101,8 +102,9 @@ function parseHeader(text: string, broken: Fail): Record<string, unknown> {
     throw broken("its header is not a JSON object");
   // JSON.parse keeps the last of two equal names; the format has each once.
   for (const [, name] of text.matchAll(/"((?:[^"\\]|\\.)*)"\s*:\s*\{/g)) {
-    if (seen.has(name)) throw broken("its header names it twice", name);
-    seen.add(name);
+    const unescaped = JSON.parse(`"${name}"`) as string;
+    if (seen.has(unescaped)) throw broken("its header names it twice", unescaped);
+    seen.add(unescaped);
   }
   return parsed as Record<string, unknown>;
 }
@@ -113,7 +115,8 @@ function readEntries(entries: Record<string, unknown>, dataBytes: number, broken
   const isCount = (v: unknown): v is number => typeof v === "number" && Number.isSafeInteger(v) && v >= 0;
   for (const [name, entry] of Object.entries(entries)) {
     if (name === "__metadata__") {
-      metadata = entry as Record<string, string>;
+      if (!isTexts(entry)) throw broken('its "__metadata__" is not an object of strings');
+      metadata = entry;
       continue;
     }
     const { dtype, shape, data_offsets: offsets } = (entry ?? {}) as Record<string, unknown>;
@@ -143,16 +146,21 @@ function readEntries(entries: Record<string, unknown>, dataBytes: number, broken
   return { tensors, metadata };
 }
 
+function isTexts(value: unknown): value is Record<string, string> {
+  if (typeof value !== "object" || value === null || Array.isArray(value)) return false;
+  return Object.values(value).every((v) => typeof v === "string");
+}
+
 const decoders: Readonly<Record<string, (bytes: Uint8Array, out: Float32Array) => void>> = {
   F32: (bytes, out) => new Uint8Array(out.buffer, out.byteOffset, out.byteLength).set(bytes),
   F64: (bytes, out) => out.set(new Float64Array(bytes.buffer, bytes.byteOffset, out.length)),
-  F16: halves(f16ToNumber),
-  BF16: halves(bf16ToNumber),
+  F16: halves(f16Values),
+  BF16: halves(bf16Values),
 };
 
-function halves(decode: (bits: number) => number): (bytes: Uint8Array, out: Float32Array) => void {
-  const table = Float32Array.from({ length: 1 << 16 }, (_, bits) => decode(bits));
+function halves(values: () => Float32Array): (bytes: Uint8Array, out: Float32Array) => void {
   return (bytes, out) => {
+    const table = values();
     const bits = new Uint16Array(bytes.buffer, bytes.byteOffset, out.length);
     for (let i = 0; i < out.length; i++) out[i] = table[bits[i]];
   };
@@ -170,8 +178,8 @@ export interface TensorData {
 
 const encoders: Readonly<Record<FloatDtype, (data: Float32Array) => Uint8Array>> = {
   F32: (data) => new Uint8Array(data.buffer, data.byteOffset, data.byteLength),
-  F16: (data) => new Uint8Array(Uint16Array.from(data, numberToF16).buffer),
-  BF16: (data) => new Uint8Array(Uint16Array.from(data, numberToBf16).buffer),
+  F16: encodeF16,
+  BF16: encodeBf16,
 };
 
 /** Writes tensors in the reference writer's order (widest type first, then by name), whole or not at all. */

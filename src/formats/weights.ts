@@ -14,7 +14,7 @@ import {
 } from "./safetensors.ts";
 
 export interface WeightsSource {
-  readonly tensors: ReadonlyMap<string, TensorInfo>;
+  readonly tensors: ReadonlyMap<string, { readonly shape: readonly number[] }>;
   readFloat32(name: string, into?: Float32Array): Promise<Float32Array>;
 }
 

@@ -1,37 +1,39 @@
 /**
  * A language model in memory: its architecture, its weights in one flat array, and the back end that runs it.
- * Read from and written to Hugging Face folders with the names and values that `transformers` has.
+ * Read from Hugging Face folders and GGUF files, written to folders with the names and values that `transformers` has.
  */
 import type { Backend } from "../engine/backends/backend.ts";
 import { sha256 } from "../formats/sha256.ts";
-import { configText, readModelFolder } from "../formats/hugging-face-config.ts";
+import { configText } from "../formats/hugging-face-config.ts";
 import { locateModel } from "../formats/locations.ts";
-import { openWeights, writeWeights } from "../formats/weights.ts";
+import { writeWeights } from "../formats/weights.ts";
+import { isGgufPath } from "../formats/gguf.ts";
 import { copyFile, exists, joinPath, writeFileAtomic } from "../formats/files.ts";
 import { RequestError } from "../errors.ts";
 import { ParameterArray, layoutOf } from "../nn/parameters.ts";
+import { readTokenizerFiles } from "../text/tokenizer-files.ts";
 import { architectureOf } from "./architectures.ts";
 import type { CausalLm } from "./causal-lm.ts";
+import { openModelSource } from "./model-source.ts";
 
 export interface LanguageModel {
   readonly architecture: CausalLm;
   readonly weights: ParameterArray;
   readonly backend: Backend;
-  /** The folder it was read from; undefined for a model made from scratch. */
+  /** The folder or GGUF file it was read from; undefined for a model made from scratch. */
   readonly folder?: string;
   /** Ids that end a completion: generation_config.json's, else config.json's. */
   readonly endIds: readonly number[];
   readonly beginId?: number;
 }
 
-/** Reads a Hugging Face folder, here or on the hub (`hf://owner/name`). Throws where a file is missing or broken, a tensor is missing, unknown or of another shape. */
+/** Reads a Hugging Face folder or a GGUF file, here or on the hub (`hf://owner/name`). Throws where a file is missing or broken, a tensor is missing, unknown or of another shape. */
 export async function loadLanguageModel(name: string, backend: Backend): Promise<LanguageModel> {
   const { path: folder } = await locateModel(name);
-  const { config, generationConfig } = await readModelFolder(folder);
-  const where = joinPath(folder, "config.json");
-  const architecture = architectureOf(config, where);
+  const { config, generationConfig, configPath, openWeights } = await openModelSource(folder);
+  const architecture = architectureOf(config, configPath);
   const weights = ParameterArray.allocate(backend, layoutOf(architecture.parameters));
-  const source = await openWeights(folder);
+  const source = await openWeights();
   /** What the files call each parameter. */
   const inFile = new Map(
     architecture.parameters.map(({ name }) => {
@@ -60,7 +62,7 @@ export async function loadLanguageModel(name: string, backend: Backend): Promise
       ]
         .filter(Boolean)
         .join("; "),
-      fix: "Check that config.json and the weight files come from the same model",
+      fix: "Check that configuration and weights come from the same model",
     });
   }
   for (const p of architecture.parameters) {
@@ -72,7 +74,7 @@ export async function loadLanguageModel(name: string, backend: Backend): Promise
         code: "weights-mismatch",
         what: `tensor ${stored} has shape [${found.join(", ")}]`,
         where: folder,
-        why: `config.json makes it [${sizes.join(", ")}]`,
+        why: `its configuration makes it [${sizes.join(", ")}]`,
       });
     }
     await source.readFloat32(stored, weights.view(p.name));
@@ -101,7 +103,7 @@ export function copyOf(model: LanguageModel): LanguageModel {
 
 export interface SaveOptions {
   readonly dtype?: "F32" | "F16" | "BF16";
-  /** Folder whose tokenizer files and generation_config.json go along; default: the model's own. */
+  /** Folder or GGUF file whose tokenizer and generation_config.json go along; default: the model's own. */
   readonly tokenizerFrom?: string;
 }
 
@@ -130,10 +132,23 @@ export async function saveLanguageModel(
   }));
   await writeWeights(folder, tensors, { dtype });
   if (tokenizerFrom === undefined) return;
+  if (isGgufPath(tokenizerFrom)) return writeCompanions(model, folder, tokenizerFrom);
   for (const name of companions) {
     const from = joinPath(tokenizerFrom, name);
     if (await exists(from)) await copyFile(from, joinPath(folder, name));
   }
+}
+
+/** The files beside the weights, made out of what a GGUF file says. */
+async function writeCompanions(model: LanguageModel, folder: string, gguf: string): Promise<void> {
+  const write = (name: string, value: unknown, indent?: number) =>
+    writeFileAtomic(joinPath(folder, name), `${JSON.stringify(value, null, indent)}\n`);
+  const { endIds, beginId } = model;
+  await write("generation_config.json", { bos_token_id: beginId, eos_token_id: endIds }, 2);
+  const files = await readTokenizerFiles(gguf);
+  if (!files) return;
+  await write("tokenizer.json", files.tokenizerJson);
+  await write("tokenizer_config.json", files.tokenizerConfigJson, 2);
 }
 
 /** A digest of architecture and weights: equal for models that score alike. */

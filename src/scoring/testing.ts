@@ -78,3 +78,16 @@ export async function readRow(
     ),
   };
 }
+
+/** Hidden states after the final norm of every token of one row. */
+export async function readStates(model: LanguageModel, ids: readonly number[]): Promise<number[][]> {
+  const { architecture, weights, backend } = model;
+  const batch = packedRow(ids, architecture);
+  const graph = new Graph();
+  const declared = declareWeights(graph, architecture.parameters);
+  const { hidden } = scoreText(graph, architecture, declared.weights, batch.shape, roles);
+  const given = { ...weights.named(), ...batchArrays(batch, roles) };
+  const flat = (await evaluate(backend, graph, { hidden }, given)).hidden as Float32Array;
+  const width = architecture.hiddenSize;
+  return ids.map((_, t) => Array.from(flat.subarray(t * width, (t + 1) * width)));
+}

@@ -93,7 +93,7 @@ export class TextScorer {
 }
 
 /** Indices of rows, longest first so that the memory level is reached at once, in batches of the token budget. */
-function batches(rows: readonly Scorable[]): number[][] {
+export function batches(rows: readonly Scorable[]): number[][] {
   const lengths = rows.map(tokensOf);
   const order = rows.map((_, i) => i).sort((a, b) => lengths[b] - lengths[a] || a - b);
   const result: number[][] = [];

@@ -4,6 +4,8 @@
  * The result loads in `@huggingface/tokenizers` and in Python's transformers.
  */
 
+import { byteSymbols } from "./encoding/pre-tokenizers.ts";
+
 /** The pre-tokenizer of GPT-2: contractions, words with their leading space, numbers, other runs, spaces. */
 const words = /'s|'t|'re|'ve|'m|'ll|'d| ?\p{L}+| ?\p{N}+| ?[^\s\p{L}\p{N}]+|\s+(?!\S)|\s+/gu;
 
@@ -22,9 +24,8 @@ export interface TrainedTokenizer {
 }
 
 export function trainByteLevelBpe(texts: Iterable<string>, options: BpeOptions): TrainedTokenizer {
-  const symbols = byteSymbols();
-  const vocabulary = [...options.specialTokens, ...symbols];
-  const merges = learnMerges(countWords(texts), symbols, options.vocabularySize - vocabulary.length);
+  const vocabulary = [...options.specialTokens, ...byteSymbols];
+  const merges = learnMerges(countWords(texts), byteSymbols, options.vocabularySize - vocabulary.length);
   vocabulary.push(...merges.map(([a, b]) => a + b));
   const special = (content: string, id: number) => ({
     id,
@@ -85,13 +86,6 @@ export function trainByteLevelBpe(texts: Iterable<string>, options: BpeOptions):
       ...(options.chatTemplate !== undefined && { chat_template: options.chatTemplate }),
     },
   };
-}
-
-/** A visible character for every byte: printable Latin-1 stands for itself, the rest are moved to 256 and up. */
-function byteSymbols(): string[] {
-  const printable = (b: number) => (b >= 33 && b <= 126) || (b >= 161 && b <= 172) || b >= 174;
-  let moved = 256;
-  return Array.from({ length: 256 }, (_, b) => String.fromCharCode(printable(b) ? b : moved++));
 }
 
 interface Word {

@@ -2,8 +2,9 @@
  * Conversations as tokens: the model's chat template, and where in the rendered tokens the answer begins. Templates cannot
  * say so themselves, and real ones rewrite earlier turns, so the boundary is found by comparing renderings.
  */
-import { Template } from "@huggingface/jinja";
+import { Environment, Interpreter, Template } from "@huggingface/jinja";
 import { RequestError } from "../errors.ts";
+import { TemplateRefusal, constants, raiseException, range, strftime } from "./template-functions.ts";
 import type { Tokenizer } from "./tokenizer.ts";
 
 export interface Message {
@@ -13,7 +14,14 @@ export interface Message {
 
 export interface RenderOptions {
   readonly addGenerationPrompt?: boolean;
+  /** Function descriptions that the model may call. A template named "tool_use" is taken where there is one. */
   readonly tools?: readonly unknown[];
+  /** Texts that the model may quote from. */
+  readonly documents?: readonly unknown[];
+  /** Further values for the template, such as `date_string` or `enable_thinking`. */
+  readonly variables?: Readonly<Record<string, unknown>>;
+  /** The date that the template sees; default: today. */
+  readonly now?: Date;
 }
 
 /** The text of a conversation under the model's template. Throws where there is none or it refuses the messages. */
@@ -22,39 +30,84 @@ export function renderChat(
   messages: readonly Message[],
   options: RenderOptions = {},
 ): string {
-  if (tokenizer.chatTemplate === undefined) {
-    throw new RequestError({
-      code: "no-chat-template",
-      what: "the model has no chat template",
-      why: "the record is a conversation",
-      fix: "Give plain text prompts, or add chat_template.jinja to the model's folder",
-    });
-  }
+  const { addGenerationPrompt = false, tools, documents, variables = {}, now = new Date() } = options;
+  const template = parsedTemplate(templateFor(tokenizer, tools !== undefined));
+  const given = {
+    ...constants,
+    range,
+    messages: messages.map((m) => ({ ...m })),
+    add_generation_prompt: addGenerationPrompt,
+    // Templates tell "none" from "not defined", and in transformers these two are none.
+    tools: tools ?? null,
+    documents: documents ?? null,
+    ...tokenizer.specialTokens,
+    bos_token: tokenizer.beginToken,
+    eos_token: tokenizer.endToken,
+    raise_exception: raiseException,
+    strftime_now: (format: string) => strftime(now, format),
+    ...variables,
+  };
   try {
-    return templateOf(tokenizer.chatTemplate).render({
-      messages: messages.map((m) => ({ ...m })),
-      add_generation_prompt: options.addGenerationPrompt ?? false,
-      bos_token: tokenizer.beginToken,
-      eos_token: tokenizer.endToken,
-      ...(options.tools && { tools: options.tools }),
-    });
+    const environment = new Environment();
+    for (const [name, value] of Object.entries(given)) environment.set(name, value);
+    return String(new Interpreter(environment).run(template.parsed).value);
   } catch (cause) {
+    const refuses = cause instanceof TemplateRefusal;
     throw new RequestError(
       {
         code: "chat-template-failed",
-        what: "the chat template refuses the conversation",
+        what: refuses
+          ? "the chat template refuses the conversation"
+          : "the chat template cannot render the conversation",
         why: (cause as Error).message,
+        fix: refuses ? "Change the messages, or give ready-made text" : undefined,
       },
       { cause },
     );
   }
 }
 
+function templateFor({ chatTemplate, namedTemplates }: Tokenizer, hasTools: boolean): string {
+  const forTools = hasTools ? namedTemplates.tool_use : undefined;
+  const template = forTools ?? chatTemplate;
+  if (template !== undefined) return template;
+  const names = Object.keys(namedTemplates);
+  if (names.length > 0) {
+    throw new RequestError({
+      code: "no-chat-template",
+      what: "the model has several chat templates and no default",
+      why: `they are named ${names.join(", ")}`,
+      fix: "Save the wanted one as chat_template.jinja in the model's folder",
+    });
+  }
+  throw new RequestError({
+    code: "no-chat-template",
+    what: "the model has no chat template",
+    why: "the record is a conversation",
+    fix: "Give plain text prompts, or add chat_template.jinja to the model's folder",
+  });
+}
+
 const parsed = new Map<string, Template>();
-function templateOf(source: string): Template {
-  const known = parsed.get(source) ?? new Template(source);
-  parsed.set(source, known);
-  return known;
+
+function parsedTemplate(source: string): Template {
+  const known = parsed.get(source);
+  if (known) return known;
+  try {
+    const template = new Template(source);
+    parsed.set(source, template);
+    return template;
+  } catch (cause) {
+    throw new RequestError(
+      {
+        code: "chat-template-invalid",
+        what: "the chat template cannot be read",
+        why: (cause as Error).message,
+        fix: "Correct it, or put another one into chat_template.jinja in the model's folder",
+      },
+      { cause },
+    );
+  }
 }
 
 export interface ChatTokens {

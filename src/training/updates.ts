@@ -43,8 +43,10 @@ export async function updatesOf(
     ) as StateArrays,
     async norm() {
       squares.clear();
-      for (const { group, norm } of parts)
-        squares.set(group, (squares.get(group) ?? 0) + (await norm.measure()) ** 2);
+      for (const { group, norm } of parts) {
+        const own = await norm.measure();
+        squares.set(group, (squares.get(group) ?? 0) + own * own);
+      }
       return Math.sqrt([...squares.values()].reduce((a, b) => a + b, 0));
     },
     async update(step, learningRate) {

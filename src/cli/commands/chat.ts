@@ -25,7 +25,7 @@ export const command: CommandModule = {
   example: "prefopt chat assets/reviews --plain",
   configure(command) {
     command
-      .argument("<model>", "model folder")
+      .argument("<model>", "model folder or GGUF file")
       .option("--temperature <t>", "0 is greedy", number("temperature"), 0.7)
       .option("--topP <p>", "keep the likeliest tokens up to this mass", number("topP"), 0.95)
       .option("--maxTokens <n>", "most tokens of an answer", integer("maxTokens", 1), 256)

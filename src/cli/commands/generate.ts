@@ -34,7 +34,7 @@ export const command: CommandModule = {
   example: `prefopt generate assets/reviews --prompt "The film is" --n 3 --maxTokens 24`,
   configure(command) {
     command
-      .argument("<model>", "model folder")
+      .argument("<model>", "model folder or GGUF file")
       .option("--prompt <text>", "a prompt instead of standard input")
       .option("--temperature <t>", "0 is greedy", number("temperature"), 1)
       .option("--topK <k>", "keep the k likeliest tokens; 0 is off", integer("topK"), 0)

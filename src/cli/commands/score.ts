@@ -20,7 +20,7 @@ export const command: CommandModule = {
   example: `echo '{"prompt": "The film is", "completion": " a delight."}' | prefopt score assets/reviews`,
   configure(command) {
     command
-      .argument("<model>", "model folder")
+      .argument("<model>", "model folder or GGUF file")
       .option("--json", "the output is JSON in any case")
       .action(async (path: string) => {
         const opened = await openModel(path);

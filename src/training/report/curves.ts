@@ -50,6 +50,13 @@ const wanted: readonly Wanted[] = [
       ["completion", "logps/completion", "steps"],
     ],
   },
+  {
+    title: "Change of log-probability since the start, held out",
+    series: [
+      ["chosen", "eval/displacement/chosen_change", "evaluations"],
+      ["rejected", "eval/displacement/rejected_change", "evaluations"],
+    ],
+  },
   { title: "Mean reward of samples", series: [["held-out prompts", "reward", "evaluations"]] },
   { title: "KL to the reference, nats a sequence", series: [["policy", "kl", "evaluations"]] },
   { title: "Gradient norm", series: [["before clipping", "grad_norm", "steps"]] },

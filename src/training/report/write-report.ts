@@ -3,6 +3,7 @@ import type { Sample } from "../../evaluation/samples.ts";
 import { writeFileAtomic } from "../../formats/files.ts";
 import { truncateJsonl } from "../../formats/jsonl.ts";
 import { readPackageText } from "../../formats/package-text.ts";
+import type { Finding } from "../doctor/doctor.ts";
 import type { Evaluation } from "../evaluation.ts";
 import type { Prepared } from "../prepare.ts";
 import { recipeToYaml } from "../recipe.ts";
@@ -15,6 +16,8 @@ export interface ReportSource {
   readonly prepared: Prepared;
   readonly result: RunResult;
   readonly evaluations: readonly Evaluation[];
+  /** What went wrong without an error. */
+  readonly findings: readonly Finding[];
   readonly samples: { readonly before?: readonly Sample[]; readonly after?: readonly Sample[] };
 }
 
@@ -33,13 +36,16 @@ export function report(
   source: ReportSource,
   uplot: { script: string; style: string },
 ): string {
-  const { prepared, result, evaluations, samples } = source;
+  const { prepared, result, evaluations, samples, findings } = source;
   const charts = curves(steps, evaluations);
   const name = prepared.recipe.method ?? prepared.terms.map((t) => t.objective.id).join(" + ");
   const body = [
     `<h1>${escape(name)} on ${escape(lastPart(prepared.recipe.model))}</h1>`,
     facts(prepared, result),
     tiles(result),
+    findings.length > 0
+      ? `<h2>What to look at</h2>${findings.map(({ text }) => `<p>${escape(sentence(text))}</p>`).join("")}`
+      : "",
     charts.length > 0 ? `<h2>Curves</h2>${chartPlaces(charts)}` : "",
     beforeAfter(result),
     sideBySide(samples, prepared.recipe.evaluate?.samples ?? 0),
@@ -127,4 +133,5 @@ function sideBySide({ before = [], after = [] }: ReportSource["samples"], count:
   return `<h2>Samples: before and after</h2>${rows.join("\n")}`;
 }
 
+const sentence = (text: string) => `${text.charAt(0).toUpperCase()}${text.slice(1)}.`;
 const lastPart = (path: string): string => path.split(/[\\/]/).filter(Boolean).at(-1) ?? path;
