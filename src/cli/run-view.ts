@@ -73,11 +73,12 @@ function show(event: TrainEvent, progress: ProgressLine): void {
 
 /** What the run is about to do. */
 function planLines(prepared: Extract<TrainEvent, { type: "prepared" }>["prepared"]): string[] {
-  const { model, rows, evalRows, steps, recipe, skipped, truncated } = prepared;
+  const { model, rows, evalRows, steps, recipe, skipped, truncated, reading } = prepared;
   const millions = (model.weights.flat.length / 1e6).toFixed(1);
   const lines = [
     `${millions}M parameters, ${rows.length} records to train on${evalRows.length > 0 ? `, ${evalRows.length} held out` : ""}; ` +
       `${steps} steps of ${recipe.train.batchSize} (${recipe.train.microBatch} at a time), ${prepared.backend.threads} threads`,
+    ...reading,
   ];
   if (skipped.length > 0) {
     const [{ source, field, why }] = skipped;

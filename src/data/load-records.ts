@@ -81,7 +81,10 @@ export function noRecords(where: string, skipped: readonly Skipped[]): RequestEr
     code: "no-records",
     what: skipped.length > 0 ? `none of its ${skipped.length} records can be used` : "has no records",
     where,
-    why: skipped.length > 0 ? `the first: ${skipped[0].field} ${skipped[0].why}` : undefined,
+    why:
+      skipped.length > 0
+        ? `the first: ${[skipped[0].field, skipped[0].why].filter(Boolean).join(" ")}`
+        : undefined,
     fix: "Give at least one record",
   });
 }
