@@ -2,8 +2,9 @@
 import { RequestError, nearest } from "../../errors.ts";
 import type { CommandModule } from "../command.ts";
 import { command as convert } from "./data/convert.ts";
+import { command as inspect } from "./data/inspect.ts";
 
-const subcommands: Readonly<Record<string, CommandModule>> = { convert };
+const subcommands: Readonly<Record<string, CommandModule>> = { inspect, convert };
 
 export const command: CommandModule = {
   name: "data",
