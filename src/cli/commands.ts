@@ -36,7 +36,7 @@ export const commands: Readonly<Record<string, { summary: string; load: () => Pr
     load: async () => (await import("./commands/loss.ts")).command,
   },
   data: {
-    summary: "data files: see what is trained on, convert them between formats",
+    summary: "data files: see what is trained on, check them, convert them between formats",
     load: async () => (await import("./commands/data.ts")).command,
   },
   methods: {

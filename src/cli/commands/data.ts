@@ -1,10 +1,11 @@
 /** `prefopt data`: what is done with data files before a run. One file a subcommand, one line in the table. */
 import { RequestError, nearest } from "../../errors.ts";
 import type { CommandModule } from "../command.ts";
+import { command as check } from "./data/check.ts";
 import { command as convert } from "./data/convert.ts";
 import { command as inspect } from "./data/inspect.ts";
 
-const subcommands: Readonly<Record<string, CommandModule>> = { inspect, convert };
+const subcommands: Readonly<Record<string, CommandModule>> = { inspect, check, convert };
 
 export const command: CommandModule = {
   name: "data",
