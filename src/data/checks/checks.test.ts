@@ -13,7 +13,7 @@ import { NearDuplicates } from "./near-duplicates.ts";
 import { checkPage } from "./page.ts";
 import { type CheckOptions, checkData } from "./run-checks.ts";
 import { interval, quantile } from "./statistics.ts";
-import { lint } from "./template.ts";
+import { lint } from "./template-lint.ts";
 
 let folder: string;
 let count = 0;
@@ -328,6 +328,21 @@ describe("the template linter", () => {
       "everything refused",
       "{{ raise_exception('no') }}",
       ["error: the template refuses a question and its answer"],
+    ],
+    [
+      "system messages dropped",
+      each(`{% if m.role != 'system' %}${turn}{% endif %}`),
+      ["error: the template drops system messages", itself],
+    ],
+    [
+      "system messages dropped once there is an answer",
+      each(`{% if m.role != 'system' or messages[-1].role == 'user' %}${turn}{% endif %}`),
+      ["note: the template drops the system message once there is an answer", itself],
+    ],
+    [
+      "a header after every answer",
+      `{{ bos_token }}{% for m in messages %}${turn}{% endfor %}<|im_start|>assistant\n`,
+      ["note: the template goes on after an answer, as if another were asked for", itself],
     ],
     [
       "another end token",

@@ -61,7 +61,7 @@ export const length: Check = {
           of,
           why: `a model learns to answer at ${long ? "greater length" : "less length"} before it learns what is better`,
           remedy:
-            "Balance the lengths, or use an objective that counts per token (simpo, dpo with a length-normalised loss), and watch the length of samples",
+            "Balance the lengths, or use an objective that counts per token (simpo, sigmoid-norm), and watch the length of samples",
           examples: firstExamples(most, (s) =>
             example(
               s.record.source,

@@ -42,7 +42,7 @@ export const noise: Check = {
       const { suspects, sure, rate } = estimate;
       findings.push({
         severity: rate > 0.2 ? "warning" : "note",
-        title: `a probe doubts ${share(suspects.length, sure, "labels")} of those that it is sure about`,
+        title: `a probe doubts ${share(suspects.length, sure, "labels that it is sure about")}`,
         count: suspects.length,
         of: sure,
         why: "an estimate of label noise by words and lengths alone: these are labels to look at, not errors",
