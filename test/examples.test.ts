@@ -1,6 +1,6 @@
 /** The programs under examples/ run as they are and do what they say. */
 import { execFile } from "node:child_process";
-import { mkdtemp, readdir, rm } from "node:fs/promises";
+import { mkdtemp, readFile, readdir, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { promisify } from "node:util";
@@ -40,4 +40,16 @@ test("own-objective trains with a plain function and measures", async () => {
   expect(output).toMatch(/reward -?[\d.]+ → -?[\d.]+, KL -?[\d.]+ nats/);
   const losses = [...output.matchAll(/step \d+: loss ([\d.]+)/g)].map((m) => Number(m[1]));
   expect(losses.at(-1)).toBeLessThan(1);
+});
+
+test("register-objective: one more objective is one definition of under 20 lines, then known by name", async () => {
+  const source = await readFile(join(root, "examples/register-objective.ts"), "utf8");
+  const [, definition] = source.match(/^(registerObjective\([^]*?^\);)$/m) ?? [];
+  expect(definition.split("\n").length).toBeLessThan(20);
+  const output = await run("register-objective", join(folder, "squared"));
+  expect(Number(output.match(/^loss ([\d.]+)/)?.[1])).toBeCloseTo(0.49, 12);
+  const losses = [...output.matchAll(/step \d+: loss ([\d.]+)/g)].map((m) => Number(m[1]));
+  expect(losses).toHaveLength(5);
+  expect(losses[0]).toBeCloseTo(1, 2); // no margin at the start
+  expect(losses[4]).toBeLessThan(losses[0]);
 });

@@ -41,6 +41,10 @@ const prompts = [...byPrompt].map(([prompt, scores]) => ({
   completions: [...scores].map(([text, score]) => ({ text, score })).sort((a, b) => b.score - a.score),
 }));
 const several = prompts.filter((p) => p.completions.length >= 3).slice(0, count);
+/** Prefixes whose completions all have scores of their own. */
+const ordered = prompts.filter(
+  ({ completions: c }) => c.length >= 3 && new Set(c.map((one) => one.score)).size === c.length,
+);
 const single = prompts.slice(0, count).map(({ prompt, completions }) => ({
   prompt,
   best: completions[0],
@@ -142,10 +146,7 @@ const files: Record<string, object[]> = {
     chosen: completions[1].text,
     rejected: completions[completions.length - 1].text,
   })),
-  lists: prompts
-    .filter(({ completions: c }) => c.length >= 3 && new Set(c.map((one) => one.score)).size === c.length)
-    .slice(0, count)
-    .map(({ prompt, completions }) => {
+  lists: ordered.slice(0, count).map(({ prompt, completions }) => {
       const shuffled = rng.shuffle([...completions]);
       return {
         prompt,
@@ -182,6 +183,59 @@ const files: Record<string, object[]> = {
   rationales: single.map((p) => ({ ...pairOf(p), rationale: ` ${why(p)}` })),
   examples: single.map(({ prompt, best }) => ({ prompt, completion: best.text })),
 };
+
+/** Ids of a prompt and its completions, as training makes them. */
+const idsOf = (prompt: string, completions: readonly string[]) =>
+  answered(prompt, completions, { tokenizer, endIds: [tokenizer.endId ?? 0] }, { file: "", line: 0 });
+
+/** One record of each other way to write the same: conversations, turns that are shared, bare text, token ids. */
+function forms(): object[] {
+  const [{ prompt, best, worst }, next] = single;
+  const [first] = ordered;
+  const user = { role: "user", content: `Go on: ${prompt}` };
+  const said = (text: string) => ({ role: "assistant", content: text.trim() });
+  const pair = idsOf(prompt, [best.text, worst.text]);
+  const three = idsOf(first.prompt, first.completions.slice(0, 3).map((c) => c.text));
+  const kept = idsOf(next.prompt, [next.best.text]);
+  const [refusal] = idsOf(prompt, [" is not for me to say."]).answers;
+  return [
+    { prompt: [user], chosen: [said(best.text)], rejected: [said(worst.text)] },
+    { chosen: [user, said(best.text)], rejected: [user, said(worst.text)] },
+    { messages: [user, said(best.text)] },
+    { text: `${prompt}${best.text}` },
+    { promptIds: pair.prompt, chosenIds: pair.answers[0], rejectedIds: pair.answers[1] },
+    {
+      promptIds: three.prompt,
+      chosenIds: three.answers[0],
+      rejectedIds: three.answers[2],
+      calibrationIds: [three.answers[1]],
+    },
+    { promptIds: three.prompt, goldIds: three.answers[0], chosenIds: three.answers[1], rejectedIds: three.answers[2] },
+    {
+      promptIds: three.prompt,
+      completionsIds: three.answers,
+      scores: first.completions.slice(0, 3).map((c) => round((c.score + 1) / 2)),
+    },
+    { promptIds: pair.prompt, completionIds: pair.answers[0], label: true },
+    { promptIds: pair.prompt, completionIds: pair.answers[0] },
+    {
+      forget: { promptIds: pair.prompt, completionIds: pair.answers[1] },
+      retain: { promptIds: kept.prompt, completionIds: kept.answers[0] },
+      idk: refusal,
+    },
+    {
+      chosen: { instructionIds: pair.prompt, responseIds: pair.answers[0] },
+      rejected: { instructionIds: kept.prompt, responseIds: kept.answers[0] },
+    },
+    {
+      ...pairOf(single[0]),
+      rationale: ` ${why(single[0])}`,
+      rationalePrompt: `${prompt} … Which ending is the kinder one, and why?`,
+    },
+  ];
+}
+
+files.forms = forms();
 
 await makeFolder(options.out);
 for (const [name, records] of Object.entries(files)) {

@@ -29,8 +29,8 @@ function written(stream: NodeJS.WriteStream, text: string): Promise<void> {
   return new Promise((resolve) => stream.write(text, () => resolve()));
 }
 
-/** Columns that a table may take: a terminal's width, any where nobody looks. */
-const terminalWidth = () => (process.stdout.isTTY ? (process.stdout.columns ?? 80) : Infinity);
+/** Columns that a table or a line may take: a terminal's width, any where nobody looks. */
+export const terminalWidth = () => (process.stdout.isTTY ? (process.stdout.columns ?? 80) : Infinity);
 
 /** The last column is not squeezed below this many characters. */
 const leastWidth = 20;
@@ -65,7 +65,7 @@ export function table(
 const visible = (text: string) => stripVTControlCharacters(text).length;
 
 /** Lines of at most `width` characters, broken between words. */
-function wrapped(text: string, width: number): string[] {
+export function wrapped(text: string, width: number): string[] {
   if (visible(text) <= width) return [text];
   const lines: string[] = [];
   for (const word of text.split(" ")) {

@@ -65,7 +65,7 @@ export function damagedCopies(
   });
 }
 
-/** Removes every place of the phrases and squeezes the white space that is left. */
+/** Removes every place of the phrases and squeezes the white space that is left; the edges get none that was not there. */
 function without(text: string, phrases: readonly KeyPhrase[]): string {
   if (phrases.length === 0) return text;
   const places = phrases.flatMap((p) => p.places).sort(([a], [b]) => a - b);
@@ -75,7 +75,8 @@ function without(text: string, phrases: readonly KeyPhrase[]): string {
     out += text.slice(at, start);
     at = end;
   }
-  return (out + text.slice(at)).replaceAll(/\s+/g, " ").replaceAll(/\s+([.,;:!?])/g, "$1");
+  const squeezed = (out + text.slice(at)).replaceAll(/\s+/g, " ").replaceAll(/\s+([.,;:!?])/g, "$1");
+  return /^\s/.test(text) ? squeezed.trimEnd() : squeezed.trim();
 }
 
 /** Runs of content words: broken by stop words, by punctuation, and by their greatest length. */

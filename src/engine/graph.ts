@@ -50,6 +50,8 @@ export class Graph {
   #taping = true;
   #count = 0;
   readonly #cached = new Map<string, Tensor>();
+  /** Values that are others one after another along their first dimension, where they may be taken down in pieces (`pieces.ts`). */
+  readonly pieces = new Map<string, readonly Tensor[]>();
 
   constructor(float: FloatType = "float32") {
     this.float = float;

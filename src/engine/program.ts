@@ -5,6 +5,7 @@
 import type { Backend, Binding, Session, TensorArray, TensorValue } from "./backends/backend.ts";
 import type { Graph } from "./graph.ts";
 import { emit, inputsOf } from "./onnx.ts";
+import { takenApart } from "./pieces.ts";
 import { type DType, type Tensor, elementsOf, shapeError } from "./tensor.ts";
 
 export type Arrays = Readonly<Record<string, TensorArray>>;
@@ -34,8 +35,10 @@ export async function compile(
     if (graph.inputs.some((t) => t.id === name))
       throw shapeError("compile", `output "${name}" has the name of an input`);
   }
-  const session: Session = await backend.compile(emit(graph, outputs), options);
-  const declared = new Map(inputsOf(graph, outputs).map((t) => [t.id, t]));
+  const parts = takenApart(outputs);
+  const emitted = Object.fromEntries(parts.map((p) => [p.name, p.tensor]));
+  const session: Session = await backend.compile(emit(graph, emitted), options);
+  const declared = new Map(inputsOf(graph, emitted).map((t) => [t.id, t]));
   const results = new Map(Object.entries(outputs));
   return {
     inputs: declared,
@@ -45,7 +48,14 @@ export async function compile(
         Object.fromEntries([...tensors].map(([name, t]) => [name, valueOf(name, t, arrays[name])]));
       const filled: Record<string, TensorArray> = {};
       for (const [name, t] of results) filled[name] = into[name] ?? arrayFor(graph, t);
-      const binding: Binding = session.bind(values(declared, given), values(results, filled));
+      values(results, filled); // refuses arrays of another size
+      const blocks = Object.fromEntries(
+        parts.map(({ output, name, tensor, offset }) => [
+          name,
+          valueOf(name, tensor, filled[output].subarray(offset, offset + tensor.elements)),
+        ]),
+      );
+      const binding: Binding = session.bind(values(declared, given), blocks);
       return { outputs: filled, run: () => binding.run() };
     },
     release: () => session.release(),

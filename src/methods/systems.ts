@@ -19,9 +19,12 @@ export interface System {
   readonly idea: string;
   /** What it trains. */
   readonly modality: "text" | "image-text" | "diffusion";
+  /** Ids of the objectives that it trains with, whether they are there yet or not; the system's own is the first. */
+  readonly trainsWith: readonly string[];
 }
 
-type Row = Omit<System, "modality">;
+/** `trainsWith` is written where it is not the system's own id. */
+type Row = Omit<System, "modality" | "trainsWith"> & { readonly trainsWith?: readonly string[] };
 
 const text: readonly Row[] = [
   {
@@ -63,6 +66,7 @@ const text: readonly Row[] = [
     year: 2024,
     kind: "offline loss",
     idea: "Unlearning: only rejected answers, pushed below the reference by a bounded loss.",
+    trainsWith: ["npo", "simnpo", "gradient-ascent", "gradient-difference", "idk"],
   },
   {
     id: "triple-po",
@@ -151,6 +155,7 @@ const text: readonly Row[] = [
     year: 2024,
     kind: "online loop",
     idea: "Rounds of play against oneself, with a square loss on estimated win rates.",
+    trainsWith: ["sppo", "sppo-hard"],
   },
   {
     id: "accelerated-po",
@@ -159,6 +164,7 @@ const text: readonly Row[] = [
     year: 2024,
     kind: "online loop",
     idea: "Nesterov momentum between the rounds of iterative preference optimization.",
+    trainsWith: ["dpo", "ipo", "sppo"],
   },
   {
     id: "ofs-dpo",
@@ -199,6 +205,7 @@ const text: readonly Row[] = [
     year: 2025,
     kind: "data pipeline",
     idea: "Fuses strong models into a small one with pairs whose answers come from the same source.",
+    trainsWith: ["sigmoid-norm", "dpo"],
   },
   {
     id: "fspo",
@@ -207,6 +214,7 @@ const text: readonly Row[] = [
     year: 2025,
     kind: "offline loss",
     idea: "A user's labelled pairs in the prompt become a personal policy.",
+    trainsWith: ["ipo"],
   },
   {
     id: "preflexor",
@@ -231,6 +239,7 @@ const text: readonly Row[] = [
     year: 2024,
     kind: "data pipeline",
     idea: "Teaches retrieval-augmented models when to trust their context, from both kinds of error.",
+    trainsWith: ["dpo"],
   },
 ];
 
@@ -304,8 +313,11 @@ const imageText: readonly Row[] = [
   },
 ];
 
+const all = (rows: readonly Row[], modality: System["modality"]): System[] =>
+  rows.map((row) => ({ ...row, modality, trainsWith: row.trainsWith ?? [row.id] }));
+
 export const systems: readonly System[] = [
-  ...text.map((row) => ({ ...row, modality: "text" as const })),
-  ...diffusion.map((row) => ({ ...row, modality: "diffusion" as const })),
-  ...imageText.map((row) => ({ ...row, modality: "image-text" as const })),
+  ...all(text, "text"),
+  ...all(diffusion, "diffusion"),
+  ...all(imageText, "image-text"),
 ];

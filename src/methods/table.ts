@@ -3,27 +3,32 @@
  * follows from the implementations (`implementations.ts`) and objectives (`objectives/table.ts`) that are registered.
  */
 import { RequestError, nearest } from "../errors.ts";
-import { objectives } from "../objectives/table.ts";
+import { findObjective, objectives } from "../objectives/table.ts";
 import { implementations } from "./implementations.ts";
 import { type System, systems } from "./systems.ts";
 
 /** works: recipes can name it. objective only: its loss exists (`objective:`, `prefopt loss`), its procedure does not. */
 export type Status = "works" | "objective only" | "planned";
 
-export type MethodEntry = System & { readonly status: Status };
+export interface MethodEntry extends Omit<System, "trainsWith"> {
+  readonly status: Status;
+  /** Ids of its objectives that are there: what a recipe can train with now. */
+  readonly objectives: readonly string[];
+}
 
 /** All systems, the order of the documentation. */
-export const methods: readonly MethodEntry[] = systems.map((system) => ({
+export const methods: readonly MethodEntry[] = systems.map(({ trainsWith, ...system }) => ({
   ...system,
   get status() {
-    return statusOf(system.id);
+    if (Object.hasOwn(implementations, system.id)) return "works";
+    return registered(trainsWith).length > 0 ? "objective only" : "planned";
+  },
+  get objectives() {
+    return registered(trainsWith);
   },
 }));
 
-function statusOf(id: string): Status {
-  if (Object.hasOwn(implementations, id)) return "works";
-  return objectives().some((objective) => objective.id === id) ? "objective only" : "planned";
-}
+const registered = (ids: readonly string[]) => ids.filter((id) => objectives().some((o) => o.id === id));
 
 /** Acronyms that several systems claim. */
 const ambiguous: ReadonlyMap<string, readonly string[]> = new Map([
@@ -35,22 +40,30 @@ const ambiguous: ReadonlyMap<string, readonly string[]> = new Map([
 /** Second names. */
 const aliases: ReadonlyMap<string, string> = new Map([["cofs-dpo", "ofs-dpo"]]);
 
+/** The entry of a method id or second name; undefined where there is none. */
+export function findMethod(name: string): MethodEntry | undefined {
+  const id = aliases.get(name) ?? name;
+  return methods.find((m) => m.id === id);
+}
+
 /** The entry of a method id. Throws for an acronym that several systems claim, and for an unknown id. */
 export function methodNamed(name: string): MethodEntry {
-  const id = aliases.get(name) ?? name;
-  const found = methods.find((m) => m.id === id);
+  const found = findMethod(name);
   if (found) return found;
-  const claims = ambiguous.get(id.toLowerCase());
+  const claims = ambiguous.get(name.toLowerCase());
   if (claims)
     throw new RequestError({
       code: "ambiguous-method",
       what: `"${name}" names several methods`,
       fix: `Choose one of: ${claims.join(", ")}`,
     });
-  const guess = nearest(id, [...methods.map((m) => m.id), ...aliases.keys()]);
+  const objective = findObjective(name);
+  const known = [...methods, ...objectives()].map((m) => m.id);
+  const guess = nearest(name, [...known, ...aliases.keys()]);
+  const fix = guess ? `Did you mean ${guess}?` : "See: prefopt methods";
   throw new RequestError({
     code: "unknown-method",
     what: `there is no method "${name}"`,
-    fix: guess ? `Did you mean ${guess}?` : "See: prefopt methods",
+    fix: objective ? `It is an objective: set objective: ${objective.id} instead of method` : fix,
   });
 }

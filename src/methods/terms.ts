@@ -9,13 +9,16 @@ import { methodNamed } from "./table.ts";
 /** Throws for unknown names, for options that do not fit, and for methods that are not built yet. */
 export function termsOf({ method, objective, options }: Recipe): readonly Term[] {
   if (method !== undefined) {
-    const { id } = methodNamed(method);
+    const { id, objectives: own } = methodNamed(method);
     if (Object.hasOwn(implementations, id)) return implementations[id].terms(options);
     throw new RequestError({
       code: "not-built-yet",
       what: `method "${id}" is not built yet`,
       where: "method",
-      fix: `Built so far: ${Object.keys(implementations).join(", ")}`,
+      fix:
+        own.length > 0
+          ? `Its loss is: set objective: ${own[0]} instead of method`
+          : `Built so far: ${Object.keys(implementations).join(", ")}`,
     });
   }
   if (typeof objective === "string")

@@ -3,7 +3,7 @@
  * makes falling probabilities costlier, α = 0 is SimPO.
  */
 import { z } from "zod";
-import { div, exp, mul, neg, softplus, sub } from "../engine/ops/elementwise.ts";
+import { div, expm1, mul, neg, softplus, sub } from "../engine/ops/elementwise.ts";
 import type { Tensor } from "../engine/tensor.ts";
 import { objective } from "./objective.ts";
 import { nonNegative, positive, within } from "./options.ts";
@@ -29,8 +29,8 @@ export const alphapo = objective({
   }),
 });
 
-/** (1 - e^(-α p̄)) / α, p̄ itself at α = 0: [records]. */
+/** (1 - e^(-α p̄)) / α, p̄ itself at α = 0; no cancellation where α is tiny: [records]. */
 function reward(c: Completion, alpha: number): Tensor {
   const average = div(c.policy.logp, c.length);
-  return alpha === 0 ? average : mul(1 / alpha, sub(1, exp(mul(-alpha, average))));
+  return alpha === 0 ? average : mul(-1 / alpha, expm1(mul(-alpha, average)));
 }

@@ -59,7 +59,7 @@ export function readProblem(objective: Objective, input: unknown): Problem {
     examples.every((e) =>
       needed.every((role) => {
         const own = standIn(role, kind);
-        return own !== undefined && ((e.completions[own]?.length ?? 0) > 0 || isMany(kind, own));
+        return own !== undefined && (e.completions[own]?.length ?? 0) > 0;
       }),
     );
   const kinds = Object.keys(recordKinds) as RecordKind[];
@@ -88,7 +88,11 @@ const mean = (xs: readonly number[]) => xs.reduce((a, b) => a + b, 0) / xs.lengt
 /** The completions that the objective touches and every record must have. */
 function neededRoles(objective: Objective, known: Known): string[] {
   const { tokens, values } = touchedBy([{ objective, weight: 1 }], objective.record, known);
-  return rolesOf(objective.record).filter((role) => tokens.has(role) || values.has(role));
+  const mayLack = (role: string, i: number) =>
+    i > 0 && isMany(objective.record, role) && !objective.needs.includes(role);
+  return rolesOf(objective.record).filter(
+    (role, i) => !mayLack(role, i) && (tokens.has(role) || values.has(role)),
+  );
 }
 
 /** The error of the first example that lacks a completion. */

@@ -5,7 +5,8 @@
 import { add, div, mul, neg } from "../engine/ops/elementwise.ts";
 import { objective } from "./objective.ts";
 import { nonNegative, oneOf, positive, within } from "./options.ts";
-import { preferences, sumLogp } from "./without-reference.ts";
+import { pairRewards } from "./log-ratio.ts";
+import { comparedBy, preferences } from "./without-reference.ts";
 
 /** Which preference each `lossType` is. */
 const byLossType = { sigmoid: "sigmoid", hinge: "hinge", ipo: "ipo", simpo: "margin" } as const;
@@ -29,8 +30,5 @@ export const cpo = objective({
       mul(cpoAlpha, mul(neg(chosen.policy.logp), div(batch.size, batch.tokens("chosen")))),
     );
   },
-  rewards: ({ chosen, rejected }, { beta }) => ({
-    chosen: mul(beta, sumLogp(chosen)),
-    rejected: mul(beta, sumLogp(rejected)),
-  }),
+  rewards: (pair, { lossType, beta }) => pairRewards(pair, beta, comparedBy[byLossType[lossType]]),
 });

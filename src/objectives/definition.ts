@@ -80,6 +80,8 @@ export interface ObjectiveDefinition<K extends RecordKind, S extends OptionSchem
   companions?(options: Options<NoInfer<S>>): Companions;
   /** Why a list with these scores cannot be used; undefined where it can. */
   checkList?(scores: readonly number[], options: Options<NoInfer<S>>): string | undefined;
+  /** Roles of which every record must have one, though records of the kind may come without. */
+  needs?(options: Options<NoInfer<S>>): readonly string[];
   /** How records become rows of this kind, where options have a say. */
   rows?(options: Options<NoInfer<S>>): RowSettings;
   /** What no single option's range says: combinations that make no sense. Returns the option's name and why. */
@@ -105,6 +107,8 @@ export interface Objective {
   readonly leastRecords: number;
   readonly unweighted: boolean;
   readonly companions: Companions;
+  /** Roles of which every record must have one, though records of the kind may come without. */
+  readonly needs: readonly string[];
   readonly rows: RowSettings;
   /** Why a list with these scores cannot be used; undefined where it can. */
   checkList?(scores: readonly number[]): string | undefined;

@@ -24,6 +24,9 @@ const completionSchema = z.looseObject({
   degreeLogits: numbers.optional(),
 });
 
+/** The fields that a completion may have. */
+export const completionFields: readonly string[] = Object.keys(completionSchema.shape);
+
 /** What is known of one completion: numbers for each of its tokens, or rows over a small vocabulary, and numbers of its own. */
 export type GivenCompletion = Readonly<z.output<typeof completionSchema>>;
 

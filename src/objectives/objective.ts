@@ -50,6 +50,7 @@ export function objective<K extends RecordKind, S extends OptionSchemas>(
         leastRecords: definition.leastRecords?.(options) ?? (coupled ? 2 : 1),
         unweighted: definition.unweighted?.(options) ?? false,
         companions: definition.companions?.(options) ?? {},
+        needs: definition.needs?.(options) ?? [],
         rows: definition.rows?.(options) ?? {},
         checkList: checkList && ((scores) => checkList(scores, options)),
         loss: (r, batch) => definition.loss(view(r), options, batch),

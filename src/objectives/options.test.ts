@@ -17,3 +17,8 @@ describe("options that make no sense", () => {
     expect(() => objectiveNamed(name).with(options)).toThrow(message);
   });
 });
+
+test("preflexor passes on what its stage trains beside the policy", () => {
+  const { companions } = objectiveNamed("preflexor").with({ stage: 2, exo: { syncRefModel: true } });
+  expect(companions.syncReference).toEqual({ every: 512, mix: 0.6 });
+});

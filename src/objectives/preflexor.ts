@@ -35,6 +35,8 @@ export const preflexor = objective({
     stages[o.stage](o); // throws where the stage's own options are wrong
     return undefined;
   },
+  companions: (o) => stages[o.stage](o).companions,
   loss: (pair, o, batch) => stages[o.stage](o).loss(pair as never, batch),
   rewards: (pair, o, batch) => stages[o.stage](o).rewards?.(pair as never, batch) ?? {},
+  metrics: (pair, o, batch) => stages[o.stage](o).metrics?.(pair as never, batch) ?? {},
 });

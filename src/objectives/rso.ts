@@ -6,6 +6,7 @@
 import { z } from "zod";
 import { maximum, mul, neg, softplus, sub } from "../engine/ops/elementwise.ts";
 import type { Tensor } from "../engine/tensor.ts";
+import { logRatio, pairRewards } from "./log-ratio.ts";
 import type { RecordView } from "./definition.ts";
 import { objective } from "./objective.ts";
 import { nonNegative, oneOf, positive } from "./options.ts";
@@ -52,4 +53,7 @@ export const rso = objective({
   },
   loss: (record, { lossType, lossGamma: gamma, slicDelta, slicLambda: lambda }) =>
     losses[lossType](record, { gamma, delta: slicDelta ?? 1 / gamma, lambda }),
+  /** γρ, or γ log π where no reference is touched. */
+  rewards: (record, { lossType, lossGamma }) =>
+    pairRewards(record, lossGamma, lossType.endsWith("Norm") ? logRatio : (c) => c.policy.logp),
 });

@@ -93,13 +93,18 @@ export function registerObjective(family: ObjectiveFamily): void {
   table.push(family);
 }
 
-/** The objective of that id or alias; underscores may stand for hyphens. */
-export function objectiveNamed(name: string, where?: string): ObjectiveFamily {
+/** The objective of that id or alias; underscores may stand for hyphens. Undefined where there is none. */
+export function findObjective(name: string): ObjectiveFamily | undefined {
   const wanted = name.replaceAll("_", "-");
-  const found = table.find((o) => o.id === wanted || o.aliases.includes(wanted));
+  return table.find((o) => o.id === wanted || o.aliases.includes(wanted));
+}
+
+/** The objective of that id or alias. Throws where there is none, naming the nearest. */
+export function objectiveNamed(name: string, where?: string): ObjectiveFamily {
+  const found = findObjective(name);
   if (found) return found;
   const known = table.flatMap((o) => [o.id, ...o.aliases]);
-  const guess = nearest(wanted, known);
+  const guess = nearest(name.replaceAll("_", "-"), known);
   throw new RequestError({
     code: "unknown-objective",
     what: `there is no objective "${name}"`,

@@ -18,6 +18,8 @@ export interface Touched {
   readonly fields: ReadonlySet<string>;
   /** By role, numbers that its completions must come with. */
   readonly values: ReadonlyMap<string, ReadonlySet<string>>;
+  /** Roles of which records may have any number, and must have one. */
+  readonly needed: ReadonlySet<string>;
   /** Whether scores of the reference model are touched. */
   readonly reference: boolean;
   /** Whether scores of the reference over its whole vocabulary are. */
@@ -47,6 +49,7 @@ export function touchedBy(terms: readonly Term[], kind: RecordKind, known: Known
     required: notes.requiredNotes,
     fields: notes.fieldNotes,
     values: notes.valueNotes,
+    needed: new Set(terms.flatMap((t) => t.objective.needs)),
     reference: quantities.some((q) => needsReference.includes(q)),
     referenceVocabulary: quantities.some((q) => q === "tokenKl" || q === "reverseTokenKl"),
     random: notes.random,

@@ -6,7 +6,8 @@
 import { add, div, mul, neg } from "../engine/ops/elementwise.ts";
 import { objective } from "./objective.ts";
 import { nonNegative, oneOf, positive, within } from "./options.ts";
-import { preferences, sumLogp } from "./without-reference.ts";
+import { pairRewards } from "./log-ratio.ts";
+import { comparedBy, preferences } from "./without-reference.ts";
 
 /** Which preference each `lossType` is. */
 const byLossType = { sigmoid: "sigmoid", hinge: "hinge", ipo: "ipo", "tpo-l": "margin" } as const;
@@ -31,8 +32,5 @@ export const triplePo = objective({
     const nll = mul(neg(record.gold.policy.logp), div(batch.size, batch.tokens("gold")));
     return add(preference, mul(tpoAlpha, nll));
   },
-  rewards: ({ chosen, rejected }, { beta }) => ({
-    chosen: mul(beta, sumLogp(chosen)),
-    rejected: mul(beta, sumLogp(rejected)),
-  }),
+  rewards: (record, { lossType, beta }) => pairRewards(record, beta, comparedBy[byLossType[lossType]]),
 });

@@ -22,6 +22,10 @@ function calibrated({ chosen, calibration }: RecordView<"calibrated">, offline: 
   return add(mul(has, mean), mul(sub(1, has), logRatio(chosen)));
 }
 
+/** ±αβ */
+const weightOf = ({ mode, alpha, beta }: { mode: "offline" | "online"; alpha?: number; beta: number }) =>
+  mode === "offline" ? -(alpha ?? 0.5) * beta : (alpha ?? 1e-3) * beta;
+
 export const vpo = objective({
   id: "vpo",
   record: "calibrated",
@@ -32,12 +36,17 @@ export const vpo = objective({
     alpha: z.number().min(0).optional(),
     beta: positive(0.1),
   },
+  /** Online, what is pushed off must be said; offline the chosen completion stands for it. */
+  needs: (o) => (o.mode === "online" && weightOf(o) !== 0 ? ["calibration"] : []),
   loss(record, { mode, alpha, beta }) {
     const { chosen, rejected } = record;
     const preference = softplus(neg(mul(beta, sub(logRatio(chosen), logRatio(rejected)))));
-    const weight = (alpha ?? (mode === "offline" ? 0.5 : 1e-3)) * beta * (mode === "offline" ? -1 : 1);
+    const weight = weightOf({ mode, alpha, beta });
     return weight === 0 ? preference : add(preference, mul(weight, calibrated(record, mode === "offline")));
   },
   rewards: (record, { beta }) => pairRewards(record, beta),
-  metrics: (record, { mode, beta }) => ({ value: mul(-beta, calibrated(record, mode === "offline")) }),
+  metrics: (record, { mode, beta }) =>
+    mode === "offline" || record.calibration.present
+      ? { value: mul(-beta, calibrated(record, mode === "offline")) }
+      : {},
 });

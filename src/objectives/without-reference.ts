@@ -2,8 +2,9 @@
  * Preferences between two completions that need no reference: the logistic loss and hinge on summed log-probabilities, IPO and the
  * logistic loss with a margin on their averages. CPO and TPO add what holds the policy in place.
  */
-import { div, maximum, mul, neg, softplus, square, sub } from "../engine/ops/elementwise.ts";
+import { maximum, mul, neg, softplus, square, sub } from "../engine/ops/elementwise.ts";
 import type { Tensor } from "../engine/tensor.ts";
+import { averageLogp } from "./log-ratio.ts";
 import { smoothed } from "./pair-losses/smoothed.ts";
 import type { Completion } from "./scores.ts";
 
@@ -16,10 +17,15 @@ export interface PreferenceSetting {
 }
 
 /** log π(y): [records] */
-export const sumLogp = (c: Completion): Tensor => c.policy.logp;
+const sumLogp = (c: Completion): Tensor => c.policy.logp;
 
-/** p̄, the mean over the tokens: [records] */
-export const averageLogp = (c: Completion): Tensor => div(c.policy.logp, c.length);
+/** What each preference compares; β times it is the reward that is logged. */
+export const comparedBy = {
+  sigmoid: sumLogp,
+  hinge: sumLogp,
+  ipo: averageLogp,
+  margin: averageLogp,
+};
 
 const logistic = (z: Tensor, epsilon: number) => smoothed(1 - epsilon, softplus(neg(z)), softplus(z));
 

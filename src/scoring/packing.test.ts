@@ -96,4 +96,54 @@ describe("scores", () => {
     expect(await scored(longest)).toEqual(full);
     expect(await scored(longest - 2)).not.toEqual(full);
   });
+  test.each(["llama", "phi3"])(
+    "%s: rows of several prompts, of branches in parts, of many completions and of scored prompts",
+    async (model_type) => {
+      const scaled = { ...sizes, original_max_position_embeddings: 12, rope_scaling: longrope };
+      const config = model_type === "phi3" ? scaled : sizes;
+      const scorer = new TextScorer(newLanguageModel({ ...config, model_type }, 1, await openBackend()));
+      const some = (role: string) => ({ role, ids: ids(1 + rng.integer(6)) });
+      // Parts one after another in a branch; a role that is scored nowhere is context; a role of several; two trees.
+      const rows = Array.from({ length: 12 }, () => ({
+        trees: [
+          {
+            prompt: ids(2 + rng.integer(4)),
+            branches: [[some("a"), some("context"), some("b")], [some("c")]],
+          },
+          {
+            prompt: ids(1 + rng.integer(4)),
+            branches: Array.from({ length: rng.integer(4) }, () => [some("many")]),
+          },
+        ],
+      }));
+      const found = await scorer.scoreRows(rows, ["a", "b", "c", "many", "a/prompt"]);
+      const alone = async (prompt: readonly number[], completion: readonly number[]) =>
+        (await scorer.score([{ prompt, completions: [completion] }]))[0][0];
+      for (const [
+        i,
+        {
+          trees: [first, second],
+        },
+      ] of rows.entries()) {
+        const [[a, context, b], [c]] = first.branches;
+        const wanted = {
+          a: [await alone(first.prompt, a.ids)],
+          b: [await alone([...first.prompt, ...a.ids, ...context.ids], b.ids)],
+          c: [await alone(first.prompt, c.ids)],
+          many: [] as Float32Array[],
+          "a/prompt": [await alone(first.prompt.slice(0, 1), first.prompt.slice(1))],
+        };
+        for (const [m] of second.branches) wanted.many.push(await alone(second.prompt, m.ids));
+        for (const [role, lists] of Object.entries(wanted)) {
+          expect(found[i][role]?.length ?? 0, role).toBe(lists.length);
+          // Frequencies that depend on the length of the row: those of the whole sequence count, also for its parts.
+          const longer = model_type === "phi3" && role !== "b" && role !== "c" && role !== "many";
+          if (longer) continue;
+          lists.forEach((list, k) =>
+            list.forEach((logp, t) => expect(Math.abs(found[i][role][k][t] - logp), role).toBeLessThan(2e-5)),
+          );
+        }
+      }
+    },
+  );
 });

@@ -116,33 +116,38 @@ export function scoreBatch(
   const head = model.head(weights);
   const records = dim("records", shape.records);
   const starts = shape.scored.map((_, k) => total(shape.scored.slice(0, k)));
-  const part = (x: Tensor, k: number, as?: string) =>
-    slice(x, x.shape[0].name, starts[k], starts[k] + shape.scored[k], as);
-
-  const plain = roles.every((r) => !r.vocabulary?.length)
-    ? tokenLogProbs(states, head, batch.targets, undefined, model.finalSoftcap)
-    : undefined;
-  const scoresOf = (role: RoleRequest, k: number) => {
-    if (plain) return { logps: part(plain, k, tokensName(role)), vocabulary: {} };
-    const [own, targets] = [part(states, k, tokensName(role)), part(batch.targets, k, tokensName(role))];
-    if (!role.vocabulary?.length) {
-      const logps = tokenLogProbs(own, head, targets, undefined, model.finalSoftcap);
-      return { logps, vocabulary: {} };
-    }
-    const found = vocabularyScores(
+  // Neighbours that ask for the same go through the output head together, so that its gradient is made once.
+  const groups = alike(roles).map(([first, end]) => {
+    const [from, to] = [starts[first], starts[end - 1] + shape.scored[end - 1]];
+    const name = first + 1 === end ? tokensName(roles[first]) : "scored";
+    const cut = (x: Tensor) => slice(x, x.shape[0].name, from, to, name);
+    return { first, end, from, name, found: headScores(roles[first], cut) };
+  });
+  function headScores(role: RoleRequest, cut: (x: Tensor) => Tensor): RoleTensors["vocabulary"] {
+    const [own, targets] = [cut(states), cut(batch.targets)];
+    if (!role.vocabulary?.length) return { logp: tokenLogProbs(own, head, targets, model.finalSoftcap) };
+    return vocabularyScores(
       {
         hidden: own,
         head,
         targets,
-        referenceHidden: reference && part(reference.hidden, k, tokensName(role)),
+        referenceHidden: reference && cut(reference.hidden),
         referenceHead: reference?.head,
         softcap: model.finalSoftcap,
         referenceSoftcap: reference?.softcap,
       },
       ["logp", ...role.vocabulary],
     );
-    if (!found.logp) throw new TypeError("log-probabilities were asked for");
-    return { logps: found.logp, vocabulary: found };
+  }
+  const scoresOf = (role: RoleRequest, k: number) => {
+    const group = groups.find((g) => g.first <= k && k < g.end);
+    const start = starts[k] - (group?.from ?? 0);
+    const part = (x: Tensor) => slice(x, x.shape[0].name, start, start + shape.scored[k], tokensName(role));
+    const own = Object.fromEntries(
+      Object.entries(group?.found ?? {}).flatMap(([q, x]) => (x ? [[q, part(x)]] : [])),
+    ) as RoleTensors["vocabulary"];
+    if (!own.logp) throw new TypeError("log-probabilities were asked for");
+    return { logps: own.logp, vocabulary: own };
   };
   return {
     records,
@@ -159,6 +164,17 @@ export function scoreBatch(
       };
     }),
   };
+}
+
+/** [first, end) of runs of roles that ask for the same. */
+function alike(roles: readonly RoleRequest[]): [number, number][] {
+  const runs: [number, number][] = [];
+  roles.forEach((role, k) => {
+    const before = runs.at(-1);
+    if (before && String(role.vocabulary ?? []) === String(roles[k - 1].vocabulary ?? [])) before[1] = k + 1;
+    else runs.push([k, k + 1]);
+  });
+  return runs;
 }
 
 const tokensName = (role: RoleLayout) => `${role.name} tokens`;

@@ -14,6 +14,7 @@ import type { RowScores } from "../scoring/text-scorer.ts";
 import type { BatchContext, BatchResult, ObjectivePrograms } from "./objective-programs.ts";
 import type { Prepared } from "./prepare.ts";
 import { batchMetrics, displacementMetrics } from "./metrics.ts";
+import { heldOutBatches } from "./order.ts";
 
 /** One line of evaluations.jsonl. */
 export type Evaluation = {
@@ -108,10 +109,11 @@ export class Evaluator {
     const parts: { result: BatchResult; records: number }[] = [];
     // In batches of the training size, so that what is pooled over a batch is pooled as in training.
     const size = prepared.recipe.train.batchSize;
-    for (let start = 0; start < prepared.evalRows.length; start += size) {
-      const rows = prepared.evalRows.slice(start, start + size);
+    const least = Math.max(...prepared.terms.map((t) => t.objective.leastRecords));
+    for (const [start, end] of heldOutBatches(prepared.evalRows.length, size, least)) {
+      const rows = prepared.evalRows.slice(start, end);
       parts.push({
-        result: await programs.run(rows, referenceScores?.slice(start, start + size), microBatch, {
+        result: await programs.run(rows, referenceScores?.slice(start, end), microBatch, {
           step,
           epoch: 0,
           running,

@@ -25,3 +25,10 @@ function epochOrder(epoch: number, records: number, seed: number, shuffle: boole
   }
   return last.order;
 }
+
+/** Batches of held-out records, [start, end): a rest too small for the objectives joins the batch before it. */
+export function heldOutBatches(count: number, size: number, least: number): [number, number][] {
+  const full = Math.ceil(count / size);
+  const batches = count - (full - 1) * size < least && full > 1 ? full - 1 : full;
+  return Array.from({ length: batches }, (_, i) => [i * size, i === batches - 1 ? count : (i + 1) * size]);
+}

@@ -221,10 +221,11 @@ export function scoreArrays(
     }
   });
   for (const name of fields) {
-    // NaN marks records without the field; the graph puts the objective's default there.
+    // NaN marks records without the field; the graph puts the objective's default there. Slots that no record fills have weight 0
+    // and numbers that make sense, so that 0 times their loss is 0.
     arrays[`field/${name}`] = Float32Array.from(
       { length: batch.shape.records },
-      (_, i) => rows[i]?.fields[name] ?? NaN,
+      (_, i) => (rows[i] ?? rows[0]).fields[name] ?? NaN,
     );
   }
   return arrays;

@@ -161,18 +161,17 @@ function checkBatches(
 ): void {
   const size = recipe.train.batchSize;
   checkBatch(terms, size, weighted, "train.batchSize");
-  for (const list of [rows, evalRows]) {
-    const rest = list.length % size;
-    const demanding = terms.find((t) => list.length > 0 && rest > 0 && rest < t.objective.leastRecords);
-    if (demanding) {
-      throw new RequestError({
-        code: "batch-of-one",
-        what: `objective ${demanding.objective.id} needs at least two records in a batch`,
-        why: `${list.length} records in batches of ${size} leave one alone`,
-        fix: "Choose another train.batchSize",
-      });
-    }
+  const rest = rows.length % size;
+  const lonely = terms.find((t) => rest > 0 && rest < t.objective.leastRecords);
+  if (lonely) {
+    throw new RequestError({
+      code: "batch-of-one",
+      what: `objective ${lonely.objective.id} needs at least two records in a batch`,
+      why: `${rows.length} records in batches of ${size} leave one alone`,
+      fix: "Choose another train.batchSize",
+    });
   }
+  if (evalRows.length > 0) checkBatch(terms, evalRows.length, weighted, "data.eval");
 }
 
 const fieldsOf = (rows: readonly TokenRow[]) => new Set(rows.flatMap((r) => Object.keys(r.fields)));

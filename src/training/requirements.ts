@@ -78,7 +78,8 @@ export function missingIn(row: TokenRow, touched: Touched): string | undefined {
     if (promptSuffix.test(role)) continue;
     const n = completionsOf(row, role).length;
     // Mismatched completions are put together batch by batch; of several there may be none.
-    const optional = role === "mismatched" || (isMany(row.kind, role) && role !== "completions");
+    const mayLack = isMany(row.kind, role) && role !== "completions" && !touched.needed.has(role);
+    const optional = role === "mismatched" || mayLack;
     if (n === 0 && !optional) return role;
     if (quantities.has("tokenRewards") && !row.tokenRewards[role]) return fieldOf(role, "tokenRewards");
   }
@@ -88,6 +89,19 @@ export function missingIn(row: TokenRow, touched: Touched): string | undefined {
     for (const name of names) if ((row.values[role]?.[name]?.length ?? 0) < n) return fieldOf(role, name);
   }
   return undefined;
+}
+
+/** The numbers that every record must come with, by the names that records give them. */
+export function fieldsNeeded(touched: Touched): string[] {
+  const rewarded = [...touched.tokens].filter(([, asked]) => asked.has("tokenRewards"));
+  // Copies and mismatched completions are made here, their numbers with them.
+  const valued = [...touched.values].filter(([role]) => role !== "copies");
+  return [
+    ...touched.needed,
+    ...touched.required,
+    ...valued.flatMap(([role, names]) => [...names].map((name) => fieldOf(role, name))),
+    ...rewarded.map(([role]) => fieldOf(role, "tokenRewards")),
+  ];
 }
 
 /** How records name a number of their completions. */

@@ -10,7 +10,7 @@ import { newLanguageModel } from "../models/language-model.ts";
 import { dpo } from "../objectives/dpo.ts";
 import type { Objective } from "../objectives/definition.ts";
 import { objectiveOf } from "../objectives/objective.ts";
-import { batchIndices } from "./order.ts";
+import { batchIndices, heldOutBatches } from "./order.ts";
 import { parseRecipe } from "./recipe.ts";
 import { type TrainEvent, train } from "./train.ts";
 
@@ -184,6 +184,17 @@ test("every record comes once an epoch, in an order that the seed and the epoch 
   expect(epoch(0)).not.toEqual(epoch(3));
   expect(epoch(0)).not.toEqual(epoch(0, 2));
   expect(batchIndices(2, 8, 3, 1, false)).toEqual([3, 4, 5]);
+});
+
+test("held-out batches: a rest of one joins the others where the objective needs two", () => {
+  expect(heldOutBatches(17, 8, 2)).toEqual([
+    [0, 8],
+    [8, 17],
+  ]);
+  expect(heldOutBatches(17, 8, 1)).toHaveLength(3);
+  expect(heldOutBatches(18, 8, 2).at(-1)).toEqual([16, 18]);
+  expect(heldOutBatches(5, 8, 2)).toEqual([[0, 5]]);
+  expect(heldOutBatches(0, 8, 2)).toEqual([]);
 });
 
 test("the model of a run can be read back, with its metrics", async () => {

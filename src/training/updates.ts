@@ -44,8 +44,8 @@ export async function updatesOf(
     async norm() {
       squares.clear();
       for (const { group, norm } of parts) {
-        const own = await norm.measure();
-        squares.set(group, (squares.get(group) ?? 0) + own * own);
+        const own = await norm.measure(); // a name, as the bundler loses the parentheses of (await …) ** 2
+        squares.set(group, (squares.get(group) ?? 0) + own ** 2);
       }
       return Math.sqrt([...squares.values()].reduce((a, b) => a + b, 0));
     },

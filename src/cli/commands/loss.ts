@@ -2,7 +2,8 @@
 import { openBackend } from "../../engine/backends/open.ts";
 import { RequestError } from "../../errors.ts";
 import { calculate } from "../../objectives/calculator.ts";
-import { objectiveNamed } from "../../objectives/table.ts";
+import { factsOfObjective } from "../../methods/objective-facts.ts";
+import { objectiveNamed, objectives } from "../../objectives/table.ts";
 import type { CommandModule } from "../command.ts";
 import { inputJson } from "../input.ts";
 import { printJson } from "../output.ts";
@@ -13,10 +14,18 @@ export const command: CommandModule = {
   example: `echo '{"examples":[{"chosen":{"policy":[-2],"reference":[-2.5]},"rejected":{"policy":[-1],"reference":[-1]}}]}' | prefopt loss dpo --options '{"beta":0.5}'`,
   configure(command) {
     command
-      .argument("<objective>", "id of the objective")
+      .argument("[objective]", "id of the objective")
       .option("--options <json>", "its options", "{}")
+      .option("--list", "print all objectives instead, with the records that they read")
       .option("--json", "the output is JSON in any case")
-      .action(async (name: string, { options }: { options: string }) => {
+      .action(async (name: string | undefined, { options, list }: { options: string; list?: boolean }) => {
+        if (list) return printJson(objectives().map(factsOfObjective));
+        if (name === undefined)
+          throw new RequestError({
+            code: "argument-missing",
+            what: "missing required argument 'objective'",
+            fix: "See: prefopt loss --list",
+          });
         const objective = objectiveNamed(name).with(parseOptions(options), `options of objective ${name}`);
         await printJson(await calculate(await openBackend(), objective, await inputJson()));
       });

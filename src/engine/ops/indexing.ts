@@ -3,6 +3,7 @@
  * ScatterND races there when it has more than one thread.
  */
 import { type Dim, type Tensor, dim, relabel, shapeError, showShape } from "../tensor.ts";
+import { inPieces, piecesOf } from "../pieces.ts";
 import { mul } from "./elementwise.ts";
 import { expand, reshape } from "./shape.ts";
 
@@ -24,6 +25,38 @@ function scatterAddRows(target: Tensor, index: Tensor, rows: Tensor): Tensor {
   );
 }
 
+/** The same into a target whose rows come in pieces: each piece takes the rows that are its own. */
+function scatterAddPieces(pieces: readonly Tensor[], index: Tensor, rows: Tensor): Tensor[] {
+  const { graph } = index;
+  const column = [index.shape[0], ...rows.shape.slice(1).map((d) => dim(d.name, 1))];
+  let start = 0;
+  return pieces.map((piece) => {
+    const own = graph.node("Sub", [index, graph.scalar(start, "int64")], {
+      dtype: "int64",
+      shape: index.shape,
+    });
+    const [first, end] = [graph.scalar(0, "int64"), graph.scalar(piece.shape[0].size, "int64")];
+    start += piece.shape[0].size;
+    const compared = (type: string, bound: Tensor) =>
+      graph.node(type, [own, bound], { dtype: "bool", shape: index.shape });
+    const inside = graph.node("And", [compared("GreaterOrEqual", first), compared("Less", end)], {
+      dtype: "bool",
+      shape: index.shape,
+    });
+    // What belongs elsewhere adds 0 to the first row.
+    const place = graph.node("Where", [inside, own, first], { dtype: "int64", shape: index.shape });
+    const wide = graph.node("Reshape", [inside, graph.integers(column.map((d) => d.size))], {
+      dtype: "bool",
+      shape: column,
+    });
+    return scatterAddRows(
+      piece,
+      place,
+      graph.node("Where", [wide, rows, graph.scalar(0)], { shape: rows.shape }),
+    );
+  });
+}
+
 /** Rows `index[i]` of `x`: x [rows, …], index [n] int64 → [n, …]. Indices may repeat. */
 export function gatherRows(x: Tensor, index: Tensor): Tensor {
   if (index.rank !== 1 || index.dtype !== "int64")
@@ -33,9 +66,15 @@ export function gatherRows(x: Tensor, index: Tensor): Tensor {
   return graph.record(y, [x], (dy, { soFar }) => {
     // A tied head has made a gradient of this size already: add into it.
     const before = soFar(x);
-    return before
-      ? [{ including: scatterAddRows(before, index, dy) }]
-      : [scatterAddRows(zerosLike(x), index, dy)];
+    if (!before) return [scatterAddRows(zerosLike(x), index, dy)];
+    const pieces = piecesOf(before);
+    return [
+      {
+        including: pieces
+          ? inPieces(scatterAddPieces(pieces, index, dy), x.shape)
+          : scatterAddRows(before, index, dy),
+      },
+    ];
   });
 }
 

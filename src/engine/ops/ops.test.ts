@@ -15,7 +15,7 @@ import { logSumExp, mean, sum } from "./reduce.ts";
 import { rotary } from "./rotary.ts";
 import { concat, expand, rename, reshape, slice, transpose } from "./shape.ts";
 import { tokenLogProbs } from "./token-log-probs.ts";
-import { type VocabularyQuantity, vocabularyScores } from "./vocabulary-scores.ts";
+import { type BlockSizes, type VocabularyQuantity, vocabularyScores } from "./vocabulary-scores.ts";
 
 const [n, m, k, one] = [dim("n", 3), dim("m", 4), dim("k", 5), dim("one", 1)];
 const matrix = { shape: [n, m] };
@@ -398,19 +398,29 @@ describe("token log-probabilities", () => {
     w: { shape: [vocabulary, hidden] },
     t: { shape: [scored], integers: [0, 6, 3, 3, 1] },
   };
-  test.each([undefined, 2, 4])("chunks of %s rows", (rows) =>
-    checkGradients(({ h, w, t }: Ops) => tokenLogProbs(h, w, t, rows), given),
+  const blocks = [undefined, { rows: 2, words: 3 }, { rows: 4, words: 2 }, { rows: 9, words: 9 }];
+  test.each(blocks)("blocks of %j", (sizes) =>
+    checkGradients(({ h, w, t }: Ops) => tokenLogProbs(h, w, t, undefined, sizes), given),
   );
-  test.each([undefined, 2])("with a soft cap, chunks of %s rows", (rows) =>
-    checkGradients(({ h, w, t }: Ops) => tokenLogProbs(h, w, t, rows, 1.5), given),
+  test.each(blocks)("with a soft cap, blocks of %j", (sizes) =>
+    checkGradients(({ h, w, t }: Ops) => tokenLogProbs(h, w, t, 1.5, sizes), given),
   );
+  test("a table that is read from and is the head too: its gradient comes in pieces and has both parts", () =>
+    checkGradients(
+      ({ w, t, ids }: Ops) =>
+        tokenLogProbs(e.tanh(rename(gatherRows(w, ids), "ids", "scored")), w, t, undefined, {
+          rows: 2,
+          words: 3,
+        }),
+      { w: given.w, t: given.t, ids: { shape: [dim("ids", 5)], integers: [0, 2, 3, 6, 3] } },
+    ));
   test("a soft cap is that of the logits", async () => {
     const [h, w] = [
       { ...given.h, values: [2, -1, 0.5] },
       { ...given.w, values: [1, 0, 0, 2, 1, 0] },
     ];
     const [one, two] = [dim("scored", 1), dim("vocabulary", 2)];
-    const [logp] = await valuesOf(({ h, w, t }: Ops) => tokenLogProbs(h, w, t, undefined, 2), {
+    const [logp] = await valuesOf(({ h, w, t }: Ops) => tokenLogProbs(h, w, t, 2), {
       h: { ...h, shape: [one, hidden] },
       w: { ...w, shape: [two, hidden] },
       t: { shape: [one], integers: [1] },
@@ -426,7 +436,9 @@ describe("token log-probabilities", () => {
       t: given.t,
     };
     const whole = await valuesOf(({ h, w, t }: Ops) => tokenLogProbs(h, w, t), values);
-    expect(await valuesOf(({ h, w, t }: Ops) => tokenLogProbs(h, w, t, 2), values)).toEqual(whole);
+    expect(
+      await valuesOf(({ h, w, t }: Ops) => tokenLogProbs(h, w, t, undefined, { rows: 2 }), values),
+    ).toEqual(whole);
   });
 });
 
@@ -439,7 +451,7 @@ describe("scores over the vocabulary", () => {
     u: { shape: [vocabulary, other], values: Array.from({ length: 14 }, (_, i) => Math.cos(2 * i)) },
     t: { shape: [rows], integers: [6, 0, 2, 6, 6] },
   };
-  const scores = (wanted: VocabularyQuantity[], chunk?: number, cap?: number) => (i: Ops) =>
+  const scores = (wanted: VocabularyQuantity[], sizes?: BlockSizes, cap?: number) => (i: Ops) =>
     concat(
       wanted.map((q) => {
         const found = vocabularyScores(
@@ -453,7 +465,7 @@ describe("scores over the vocabulary", () => {
             referenceSoftcap: cap,
           },
           wanted,
-          chunk,
+          sizes,
         )[q];
         if (!found) throw new Error(`${q} is missing`);
         return found;
@@ -464,12 +476,12 @@ describe("scores over the vocabulary", () => {
   test.each([
     [["logp"], undefined, undefined],
     [["kl"], undefined, undefined],
-    [["reverseKl"], 2, undefined],
-    [["logp", "kl", "reverseKl"], 2, undefined],
-    [["logp", "kl", "collision"], 3, undefined],
-    [["logp", "kl", "reverseKl"], 2, 1.5],
-  ] as const)("%j, chunks of %s, soft cap %s", async (wanted, chunk, cap) => {
-    const build = scores([...wanted].filter((q) => q !== "collision") as VocabularyQuantity[], chunk, cap);
+    [["reverseKl"], { rows: 2, words: 3 }, undefined],
+    [["logp", "kl", "reverseKl"], { rows: 2, words: 2 }, undefined],
+    [["logp", "kl", "collision"], { rows: 3, words: 4 }, undefined],
+    [["logp", "kl", "reverseKl"], { rows: 2, words: 3 }, 1.5],
+  ] as const)("%j, blocks of %j, soft cap %s", async (wanted, sizes, cap) => {
+    const build = scores([...wanted].filter((q) => q !== "collision") as VocabularyQuantity[], sizes, cap);
     // The reference's side has no gradient: it stays outside of what is checked.
     await checkGradients(
       ({ h, w, t }: Ops) => {
@@ -506,7 +518,7 @@ describe("scores over the vocabulary", () => {
         Math.log(sumOf((v) => p[v] ** 2)),
       ].forEach((expected, q) => expect(found[q * 5 + row]).toBeCloseTo(expected, 10));
     }
-    expect(await valuesOf(scores(all, 2), values)).toEqual(found);
+    expect(await valuesOf(scores(all, { rows: 2 }), values)).toEqual(found);
   });
 });
 

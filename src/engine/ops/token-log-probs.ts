@@ -1,26 +1,26 @@
 /**
- * Log-probabilities of given tokens: output head, log-softmax and lookup as one operation. Large vocabularies are
- * done in chunks of rows whose logits are recomputed in the backward, so that no [tokens, vocabulary] block outlives its chunk.
+ * Log-probabilities of given tokens: output head, log-softmax and lookup as one operation. Where all logits are few they are kept for the
+ * backward; for large vocabularies they never are all there at once (`vocabulary-scores.ts`).
  */
-import { type Tensor, dim, relabel, sameDim, shapeError, showShape } from "../tensor.ts";
-import { after } from "../ordering.ts";
+import { type Tensor, dim, sameDim, shapeError, showShape } from "../tensor.ts";
 import { exp, mul, neg, sub, tanh } from "./elementwise.ts";
 import { logSoftmax } from "./normalization.ts";
-import { concat, reshape, slice } from "./shape.ts";
+import { reshape } from "./shape.ts";
+import { type BlockSizes, vocabularyScores } from "./vocabulary-scores.ts";
 
-/** Logits of at most this many elements are kept for the backward; above it rows are chunked. 64 MB in float32. */
+/** Logits of at most this many elements are kept for the backward: 64 MB in float32. */
 const keptElements = 1 << 24;
 
 /**
  * log softmax(h Wᵀ)[target]: hidden [scored, hidden], head [vocabulary, hidden], targets [scored] int64 → [scored].
- * `chunkRows` overrides the choice of chunk size; with a soft cap c, logits z are c tanh(z/c) first.
+ * With a soft cap c, logits z are c tanh(z/c) first. `sizes` set the blocks of large vocabularies, for any.
  */
 export function tokenLogProbs(
   hidden: Tensor,
   head: Tensor,
   targets: Tensor,
-  chunkRows?: number,
   softcap?: number,
+  sizes?: BlockSizes,
 ): Tensor {
   const [scored, inner] = hidden.shape;
   const [vocabulary, inner2] = head.shape;
@@ -30,31 +30,10 @@ export function tokenLogProbs(
       `hidden ${showShape(hidden.shape)}, head ${showShape(head.shape)}, targets ${showShape(targets.shape)}`,
     );
   }
-  const fits = scored.size * vocabulary.size <= keptElements;
-  const rows =
-    chunkRows ?? (fits ? scored.size : Math.max(1, Math.floor(keptElements / 2 / vocabulary.size)));
-  return rows >= scored.size
-    ? whole(hidden, head, targets, softcap)
-    : chunked(hidden, head, targets, rows, softcap);
-}
-
-interface Block {
-  logp: Tensor;
-  logSoftmax: Tensor;
-  column: Tensor;
-  /** tanh(z/c) of soft-capped logits. */
-  bent?: Tensor;
-}
-
-function forward(hidden: Tensor, head: Tensor, targets: Tensor, softcap: number | undefined): Block {
-  const { graph } = hidden;
-  const [n] = hidden.shape;
-  const logits = graph.node("Gemm", [hidden, head], { shape: [n, head.shape[0]] }, { transB: 1 });
-  const bent = softcap === undefined ? undefined : tanh(mul(logits, 1 / softcap));
-  const all = logSoftmax(softcap === undefined || !bent ? logits : mul(bent, softcap));
-  const column = reshape(targets, [n, dim("one", 1)]);
-  const picked = graph.node("GatherElements", [all, column], { shape: column.shape }, { axis: 1 });
-  return { logp: reshape(picked, [n]), logSoftmax: all, column, bent };
+  if (!sizes && scored.size * vocabulary.size <= keptElements) return whole(hidden, head, targets, softcap);
+  const { logp } = vocabularyScores({ hidden, head, targets, softcap }, ["logp"], sizes);
+  if (!logp) throw new TypeError("log-probabilities were asked for");
+  return logp;
 }
 
 /**
@@ -62,85 +41,32 @@ function forward(hidden: Tensor, head: Tensor, targets: Tensor, softcap: number 
  * [rows, hidden] sides of the two products and never to the wide block: with r = softmax - onehot,
  * dH = -diag(c) (r W) and dW = -rᵀ diag(c) H. Where logits are capped, r is multiplied by the slope of the cap, 1 - tanh².
  */
-function backward(
-  block: Block,
-  hidden: Tensor,
-  head: Tensor,
-  dy: Tensor,
-  wants: readonly boolean[],
-  soFar?: Tensor,
-) {
-  const { graph } = hidden;
-  const [n] = hidden.shape;
-  const minusOne = graph.node("Expand", [graph.scalar(-1), graph.integers([n.size, 1])], {
-    shape: block.column.shape,
-  });
-  const residual = graph.node(
-    "ScatterElements",
-    [exp(block.logSoftmax), block.column, minusOne],
-    { shape: block.logSoftmax.shape },
-    { axis: 1, reduction: "add" },
-  );
-  const r = block.bent ? mul(residual, sub(1, mul(block.bent, block.bent))) : residual;
-  const c = neg(reshape(dy, [n, dim(hidden.shape[1].name, 1)]));
-  return {
-    dHidden: wants[0] ? mul(graph.node("Gemm", [r, head], { shape: hidden.shape }), c) : undefined,
-    dHead: wants[1]
-      ? graph.node(
-          "Gemm",
-          soFar ? [r, mul(hidden, c), soFar] : [r, mul(hidden, c)],
-          { shape: head.shape },
-          { transA: 1 },
-        )
-      : undefined,
-  };
-}
-
 function whole(hidden: Tensor, head: Tensor, targets: Tensor, softcap: number | undefined): Tensor {
   const { graph } = hidden;
-  const block = graph.untaped(() => forward(hidden, head, targets, softcap));
-  return graph.record(block.logp, [hidden, head], (dy, { wants }) => {
-    const { dHidden, dHead } = backward(block, hidden, head, dy, wants);
-    return [dHidden, dHead];
+  const [n] = hidden.shape;
+  const column = reshape(targets, [n, dim("one", 1)]);
+  const { bent, logs, logp } = graph.untaped(() => {
+    const logits = graph.node("Gemm", [hidden, head], { shape: [n, head.shape[0]] }, { transB: 1 });
+    const bent = softcap === undefined ? undefined : tanh(mul(logits, 1 / softcap));
+    const logs = logSoftmax(softcap === undefined || !bent ? logits : mul(bent, softcap));
+    const picked = graph.node("GatherElements", [logs, column], { shape: column.shape }, { axis: 1 });
+    return { bent, logs, logp: reshape(picked, [n]) };
   });
-}
-
-function chunked(
-  hidden: Tensor,
-  head: Tensor,
-  targets: Tensor,
-  rows: number,
-  softcap: number | undefined,
-): Tensor {
-  const { graph } = hidden;
-  const [scored] = hidden.shape;
-  const starts = Array.from({ length: Math.ceil(scored.size / rows) }, (_, i) => i * rows);
-  const part = (x: Tensor, start: number) =>
-    slice(x, scored.name, start, Math.min(start + rows, scored.size));
-
-  const y = graph.untaped(() => {
-    const parts: Tensor[] = [];
-    for (const start of starts) {
-      const h = part(hidden, start);
-      parts.push(
-        forward(parts.length ? after(h, parts[parts.length - 1]) : h, head, part(targets, start), softcap)
-          .logp,
-      );
-    }
-    return relabel(concat(parts, scored.name), [scored]);
-  });
-  return graph.record(y, [hidden, head], (dy, { wants }) => {
-    const dHiddens: Tensor[] = [];
-    let dHead: Tensor | undefined;
-    let last: Tensor[] = [dy];
-    for (const start of starts) {
-      const h = after(part(hidden, start), ...last);
-      const block = forward(h, head, part(targets, start), softcap);
-      const given = backward(block, h, head, part(dy, start), wants, dHead);
-      dHead = given.dHead;
-      if (given.dHidden) dHiddens.push(given.dHidden);
-      last = [given.dHidden, given.dHead].filter((t) => t !== undefined);
-    }
-    return [wants[0] ? relabel(concat(dHiddens, scored.name), hidden.shape) : undefined, dHead];
+  return graph.record(logp, [hidden, head], (dy, { wants }) => {
+    const minusOne = graph.node("Expand", [graph.scalar(-1), graph.integers([n.size, 1])], {
+      shape: column.shape,
+    });
+    const residual = graph.node(
+      "ScatterElements",
+      [exp(logs), column, minusOne],
+      { shape: logs.shape },
+      { axis: 1, reduction: "add" },
+    );
+    const r = bent ? mul(residual, sub(1, mul(bent, bent))) : residual;
+    const c = neg(reshape(dy, [n, dim(hidden.shape[1].name, 1)]));
+    return [
+      wants[0] ? mul(graph.node("Gemm", [r, head], { shape: hidden.shape }), c) : undefined,
+      wants[1] ? graph.node("Gemm", [r, mul(hidden, c)], { shape: head.shape }, { transA: 1 }) : undefined,
+    ];
   });
 }
