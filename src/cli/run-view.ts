@@ -48,7 +48,8 @@ export async function runAndShow(options: Omit<TrainOptions, "signal">, { stream
 function show(event: TrainEvent, progress: ProgressLine): void {
   switch (event.type) {
     case "phase":
-      progress.update(event.text, true);
+      // What says how far it is comes again and again.
+      progress.update(event.text, event.done === undefined);
       break;
     case "prepared":
       for (const line of planLines(event.prepared)) progress.line(line);
