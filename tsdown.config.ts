@@ -2,7 +2,8 @@
 import { defineConfig } from "tsdown";
 
 export default defineConfig({
-  entry: ["src/index.ts", "src/*/index.ts", "src/cli/main.ts"],
+  // Threads start with files of their own (src/formats/worker-pool.ts).
+  entry: ["src/index.ts", "src/*/index.ts", "src/cli/main.ts", "src/data/row-worker.ts"],
   outDir: "dist",
   format: "esm",
   platform: "neutral", // floors run in browsers too; what imports Node is external

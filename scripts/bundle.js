@@ -39,7 +39,8 @@ export async function bundled(entry) {
 async function bundle(source, outdir) {
   const esbuild = await import("esbuild");
   await esbuild.build({
-    entryPoints: { entry: source },
+    // Threads start with files of their own, which are looked for beside the code (src/formats/worker-pool.ts).
+    entryPoints: { entry: source, "row-worker": join(root, "src/data/row-worker.ts") },
     outdir,
     bundle: true,
     splitting: true,

@@ -38,3 +38,6 @@ export { methods } from "./methods/table.ts";
 export { type Run, type RunEvent, type RunOptions, type RunRecipe, run } from "./methods/run.ts";
 export { packagePath } from "./formats/files.ts";
 export { type Row, type RowSource, readRows, writeRows } from "./formats/rows.ts";
+export { type Conversion, type ConvertOptions, convertFile } from "./data/formats/convert.ts";
+export { type CheckOptions, type DataReport, checkData } from "./data/checks/run-checks.ts";
+export type { Check, CheckResult, CheckSource, Finding } from "./data/checks/check.ts";

@@ -13,7 +13,7 @@ const all = Object.entries(formats) as [string, Format][];
 const fieldsIn = (cell: string) => [...cell.matchAll(/`([^`]+)`/g)].map((m) => m[1]);
 
 /** Fields that stand together under a name. */
-const common = ["weight", "id"];
+const common = ["weight", "id", "tools"];
 const comparison = Object.keys(formats.pairImplicit.schema.shape).filter(
   (name) => ![...formats.pairImplicit.required, ...common].includes(name as never),
 );

@@ -232,6 +232,13 @@ function forms(): object[] {
       rationale: ` ${why(single[0])}`,
       rationalePrompt: `${prompt} … Which ending is the kinder one, and why?`,
     },
+    {
+      prompt: "What is 3 + 4 + 5?",
+      completions: ["3 + 4 = 7.", "7 + 5 = 11."],
+      labels: [true, false],
+    },
+    { prompt },
+    { promptIds: pair.prompt },
   ];
 }
 

@@ -35,6 +35,10 @@ export const commands: Readonly<Record<string, { summary: string; load: () => Pr
     summary: "evaluate an objective and its gradient on given numbers",
     load: async () => (await import("./commands/loss.ts")).command,
   },
+  data: {
+    summary: "data files: see what is trained on, check them, convert them between formats",
+    load: async () => (await import("./commands/data.ts")).command,
+  },
   methods: {
     summary: "the table of methods, or one method's page",
     load: async () => (await import("./commands/methods.ts")).command,

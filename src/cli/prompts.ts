@@ -15,7 +15,7 @@ export async function promptsOf(path: string, tokenizer: Tokenizer, count: numbe
       "promptIds" in record
         ? record.promptIds
         : "prompt" in record
-          ? promptIds(record.prompt as string | Message[], tokenizer)
+          ? promptIds(record.prompt as string | Message[], tokenizer, record.tools)
           : undefined;
     if (ids) found.set(ids.join(), [...ids]);
   }

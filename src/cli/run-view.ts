@@ -48,7 +48,8 @@ export async function runAndShow(options: Omit<TrainOptions, "signal">, { stream
 function show(event: TrainEvent, progress: ProgressLine): void {
   switch (event.type) {
     case "phase":
-      progress.update(event.text, true);
+      // What says how far it is comes again and again.
+      progress.update(event.text, event.done === undefined);
       break;
     case "prepared":
       for (const line of planLines(event.prepared)) progress.line(line);
@@ -73,11 +74,12 @@ function show(event: TrainEvent, progress: ProgressLine): void {
 
 /** What the run is about to do. */
 function planLines(prepared: Extract<TrainEvent, { type: "prepared" }>["prepared"]): string[] {
-  const { model, rows, evalRows, steps, recipe, skipped, truncated } = prepared;
+  const { model, rows, evalRows, steps, recipe, skipped, truncated, reading } = prepared;
   const millions = (model.weights.flat.length / 1e6).toFixed(1);
   const lines = [
     `${millions}M parameters, ${rows.length} records to train on${evalRows.length > 0 ? `, ${evalRows.length} held out` : ""}; ` +
       `${steps} steps of ${recipe.train.batchSize} (${recipe.train.microBatch} at a time), ${prepared.backend.threads} threads`,
+    ...reading,
   ];
   if (skipped.length > 0) {
     const [{ source, field, why }] = skipped;

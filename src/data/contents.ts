@@ -12,6 +12,8 @@ export interface Asked {
   readonly prompt: Given;
   readonly answers: Readonly<Record<string, Given>>;
   readonly prefix?: string;
+  /** Functions that the chat template shows. */
+  readonly tools?: readonly unknown[];
 }
 
 export interface Contents {
@@ -31,13 +33,16 @@ export interface Contents {
 /** What a record says. Throws where text needs a tokenizer that is not there. */
 export function contentsOf(record: DataRecord, encoder: Encoder, source: Source): Contents {
   const { kind } = formats[record.format];
+  const read = readers[record.format](record as never, encoder, source);
+  const { tools } = record;
   return {
     kind,
     fields: fieldsOf(record),
     values: valuesOf(record),
     tokenRewards: tokenRewardsOf(record),
     several: {},
-    ...readers[record.format](record as never, encoder, source),
+    ...read,
+    ...(tools && { asked: read.asked.map((asked) => ({ ...asked, tools })) }),
   };
 }
 
@@ -87,6 +92,10 @@ const readers: { [F in DataRecord["format"]]: Reader<F> } = {
   completion: ({ prompt, completion }) => one(prompt, { completion }),
   completionIds: (r) => one(withIds(r.promptIds), { completion: withIds(r.completionIds) }),
   messages: ({ messages }) => one(messages.slice(0, -1), { completion: messages.slice(-1) }),
+  /** The steps follow one another, a line each. */
+  stepwise: ({ prompt, completions }) => one(prompt, { steps: completions.join("\n") }),
+  prompt: ({ prompt }) => one(prompt, {}),
+  promptIds: (r) => one(withIds(r.promptIds), {}),
   /** Learned from its first token on. */
   text: ({ text }, encoder, source) => {
     const tokenizer = needTokenizer(encoder, source);
@@ -128,10 +137,11 @@ function severalOf(given: string | Message[] | (string | Message[])[]): readonly
   return isOneConversation ? [given as Message[]] : (given as (string | Message[])[]);
 }
 
-function commonTurns(a: readonly Message[], b: readonly Message[]): number {
+/** How many turns two conversations begin with in common; the last of either is never one of them. */
+export function commonTurns(a: readonly Message[], b: readonly Message[]): number {
   let n = 0;
   const last = Math.min(a.length, b.length) - 1;
-  while (n < last && a[n].role === b[n].role && a[n].content === b[n].content) n++;
+  while (n < last && JSON.stringify(a[n]) === JSON.stringify(b[n])) n++;
   return n;
 }
 

@@ -65,6 +65,9 @@ describe("records", () => {
     ["completionIds", { promptIds: [1], completionIds: [2] }],
     ["messages", { messages: messages("a") }],
     ["text", { text: "t" }],
+    ["stepwise", { prompt: "p", completions: ["a", "b"], labels: [true, false] }],
+    ["prompt", { prompt: "p", id: 3 }],
+    ["promptIds", { promptIds: [1] }],
   ])("%s", (format, value) => {
     const parsed = parseRecord(value);
     expect("record" in parsed && parsed.record.format).toBe(format);
@@ -84,10 +87,27 @@ describe("records", () => {
     ["a negative id", { promptIds: [-1], chosenIds: [1], rejectedIds: [2] }, "promptIds.0", ""],
     ["half an id", { promptIds: [1], chosenIds: [1.5], rejectedIds: [2] }, "chosenIds.0", ""],
     ["a list", [1], "", "not a JSON object"],
+    [
+      "tools beside plain text",
+      { prompt: "p", completion: "c", tools: [{ name: "f" }] },
+      "tools",
+      "only a chat template can show them",
+    ],
+    ["steps without verdicts", { prompt: "p", completions: ["a", "b"], labels: [true] }, "labels", "2 steps"],
+    [
+      "a turn without content",
+      { messages: [{ role: "user" }, { role: "assistant", content: "a" }] },
+      "messages.0.content",
+      "it is missing",
+    ],
   ])("refuses %s by name", (_, value, field, why) => {
     const parsed = parseRecord(value);
     expect("problem" in parsed && parsed.problem.field).toBe(field);
     expect("problem" in parsed && parsed.problem.why).toContain(why);
+  });
+  test("a prompt alone is one only where nothing else of records follows it", () => {
+    const parsed = parseRecord({ prompt: "p", chosen: "a" });
+    expect("problem" in parsed && parsed.problem).toMatchObject({ field: "rejected", why: "it is missing" });
   });
   test("a record that would do for something else is told for what", () => {
     const parsed = parseRecord({ prompt: "p", completion: "c" }, ["pair"]);
@@ -208,6 +228,50 @@ describe("rows", () => {
     });
     expect(text(prompt)).toBe("<|im_start|>user\nhi<|im_end|>\n<|im_start|>assistant\n");
     expect(text(completions[0])).toBe("the film<|im_end|>");
+  });
+  test("tools and tool calls reach the template; nulls of turns do not", () => {
+    const withTools = makeTokenizer(trained.tokenizerJson, {
+      ...trained.tokenizerConfigJson,
+      chat_template:
+        "{% if tools %}[{{ tools[0].name }}]{% endif %}{% for m in messages %}{{ m.role }}:{% if m.tool_calls is defined %}<{{ m.tool_calls[0].name }}>{% endif %}{{ m.content }};{% endfor %}" +
+        "{% if add_generation_prompt %}assistant:{% endif %}",
+    });
+    const record = {
+      prompt: [
+        { role: "user", content: "film", name: null },
+        { role: "assistant", tool_calls: [{ name: "seek" }] },
+        { role: "tool", content: "a mess" },
+      ],
+      completion: [{ role: "assistant", content: "mess", tool_calls: null }],
+      tools: [{ name: "find" }],
+    };
+    const { prompt, completions } = row(record, { tokenizer: withTools });
+    expect(withTools.decode(prompt)).toBe("[find]user:film;assistant:<seek>;tool:a mess;assistant:");
+    expect(withTools.decode(completions[0])).toBe("mess;<|im_end|>");
+  });
+  test("an answer that only calls a tool is one", () => {
+    const calls = [{ type: "function", function: { name: "f", arguments: {} } }];
+    const parsed = parseRecord({
+      prompt: [{ role: "user", content: "q" }],
+      chosen: [{ role: "assistant", tool_calls: calls }],
+      rejected: [{ role: "assistant", content: "b" }],
+    });
+    expect("record" in parsed && parsed.record).toMatchObject({
+      chosen: [{ content: "", tool_calls: calls }],
+    });
+  });
+  test("steps follow one another, a line each; a prompt alone is asked", () => {
+    const steps = row({
+      prompt: "the film",
+      completions: ["is a delight", "is a mess"],
+      labels: [true, false],
+    });
+    expect(steps.completions.map(text)).toEqual(["is a delight\nis a mess<|im_end|>"]);
+    const alone = row({ prompt: [{ role: "user", content: "hi" }] });
+    expect([text(alone.prompt), alone.completions]).toEqual([
+      "<|im_start|>user\nhi<|im_end|>\n<|im_start|>assistant\n",
+      [],
+    ]);
   });
   test("raw ids are taken as they are", () => {
     const { prompt, completions } = row(

@@ -32,8 +32,10 @@ export function answered(
   answers: readonly Given[],
   encoder: Encoder,
   source: Source,
+  tools?: readonly unknown[],
 ): Answered {
-  return sharing(answers.map((answer) => promptAndAnswer(prompt, answer, encoder, source)));
+  if (answers.length === 0) return { prompt: alone(prompt, encoder, source, tools), answers: [] };
+  return sharing(answers.map((answer) => promptAndAnswer(prompt, answer, encoder, source, tools)));
 }
 
 /**
@@ -47,11 +49,12 @@ export function continued(
   encoder: Encoder,
   source: Source,
   ends: (step: string) => boolean,
+  tools?: readonly unknown[],
 ): Answered {
   const tokenizer = needTokenizer(encoder, source);
   if (isIds(prompt)) throw new TypeError("a step follows text"); // records of steps are text
   const asked =
-    typeof prompt === "string" ? prompt : renderChat(tokenizer, prompt, { addGenerationPrompt: true });
+    typeof prompt === "string" ? prompt : renderChat(tokenizer, prompt, { addGenerationPrompt: true, tools });
   const begin = typeof prompt === "string" ? tokenizer.prefixIds : [];
   return sharing(
     steps.map((step) => {
@@ -77,10 +80,19 @@ function sharing(
 }
 
 /** The ids of a prompt alone, as generation reads it: text, or a conversation. */
-export function promptIds(prompt: string | readonly Message[], tokenizer: Tokenizer): number[] {
+export function promptIds(
+  prompt: string | readonly Message[],
+  tokenizer: Tokenizer,
+  tools?: readonly unknown[],
+): number[] {
   if (typeof prompt !== "string")
-    return tokenizer.encode(renderChat(tokenizer, prompt, { addGenerationPrompt: true }));
+    return tokenizer.encode(renderChat(tokenizer, prompt, { addGenerationPrompt: true, tools }));
   return [...tokenizer.prefixIds, ...tokenizer.encode(prompt)];
+}
+
+/** A prompt that no answer follows. */
+function alone(prompt: Given, encoder: Encoder, source: Source, tools?: readonly unknown[]) {
+  return isIds(prompt) ? prompt.ids : promptIds(prompt, needTokenizer(encoder, source), tools);
 }
 
 /** The tokenizer. Throws where the record is text and there is none. */
@@ -111,7 +123,13 @@ function alongside(before: string, after: string, tokenizer: Tokenizer) {
   return { promptIds: alone, answerIds: fits ? together.slice(alone.length) : tokenizer.encode(after) };
 }
 
-function promptAndAnswer(prompt: Given, answer: Given, encoder: Encoder, source: Source) {
+function promptAndAnswer(
+  prompt: Given,
+  answer: Given,
+  encoder: Encoder,
+  source: Source,
+  tools?: readonly unknown[],
+) {
   if (isIds(prompt) && isIds(answer)) return { promptIds: prompt.ids, answerIds: answer.ids };
   const tokenizer = needTokenizer(encoder, source);
   const { endIds } = encoder;
@@ -131,6 +149,7 @@ function promptAndAnswer(prompt: Given, answer: Given, encoder: Encoder, source:
     asMessages(prompt, "user"),
     asMessages(answer, "assistant"),
     endIds,
+    { tools },
   );
   return { ...rest, answerIds: withEnd(completionIds, endIds) };
 }

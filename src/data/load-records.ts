@@ -1,9 +1,11 @@
-/** Reads records from files and checks every one. By default the first bad record is an error; `skip` lists and counts them. */
+/**
+ * Reads records from files of any format (formats/) and checks every one. By default the first bad record is an error; `skip` lists
+ * and counts them.
+ */
 import { RequestError } from "../errors.ts";
-import { locateData } from "../formats/locations.ts";
-import { parseJson } from "../formats/parse-json.ts";
-import { readRows, rowFormatOf } from "../formats/rows.ts";
-import { type DataKind, type DataRecord, type Problem, parseRecord } from "./records.ts";
+import type { Detected } from "./formats/detect.ts";
+import { type ReadRow, openData, readData } from "./formats/read-data.ts";
+import type { DataKind, DataRecord, Problem } from "./records.ts";
 
 /** Where a record came from. */
 export interface Source {
@@ -25,6 +27,10 @@ export interface Skipped extends Problem {
 export interface LoadedRecords {
   readonly records: readonly LoadedRecord[];
   readonly skipped: readonly Skipped[];
+  /** Their format, and what it was told by. */
+  readonly format: Detected;
+  /** Fields that no record has a place for, with the number of rows that have them. */
+  readonly unread: ReadonlyMap<string, number>;
 }
 
 export interface LoadOptions {
@@ -32,6 +38,8 @@ export interface LoadOptions {
   readonly invalid?: "error" | "skip";
   /** What records may be; default: anything. */
   readonly kinds?: readonly DataKind[];
+  /** The format of files; default: told from their rows. */
+  readonly format?: string;
   /** More to say about a record that cannot be used: what it would do for. */
   readonly hint?: (value: unknown, line: number) => string | undefined;
 }
@@ -43,30 +51,47 @@ export async function loadRecords(
   from: string | readonly unknown[],
   options: LoadOptions = {},
 ): Promise<LoadedRecords> {
-  const { invalid = "error", kinds } = options;
+  const { invalid = "error" } = options;
   const records: LoadedRecord[] = [];
   const skipped: Skipped[] = [];
-  for await (const { source, value, parsed } of typeof from === "string"
-    ? parsedFiles(from, kinds)
-    : parsedValues(from, kinds)) {
-    if ("record" in parsed) records.push({ record: parsed.record, source });
-    else if (invalid === "skip") skipped.push({ source, ...parsed.problem });
-    else {
-      const { fix = "", ...problem } = parsed.problem;
-      const hint = options.hint?.(value, source.line);
-      throw invalidRecord(source, { ...problem, fix: [fix, hint].filter(Boolean).join(". ") || undefined });
+  const unread = new Map<string, number>();
+  const opened = await openData(from, options);
+  for await (const row of readData(opened, options)) {
+    const { source, value } = row;
+    for (const name of namesUnread(row)) unread.set(name, (unread.get(name) ?? 0) + 1);
+    for (const parsed of row.parsed) {
+      if ("record" in parsed) records.push({ record: parsed.record, source });
+      else if (invalid === "skip") skipped.push({ source, ...parsed.problem });
+      else throw hinted(source, parsed.problem, options.hint?.(value, source.line));
     }
   }
-  if (records.length === 0) {
-    throw new RequestError({
-      code: "no-records",
-      what: skipped.length > 0 ? `none of its ${skipped.length} records can be used` : "has no records",
-      where: typeof from === "string" ? from : "records",
-      why: skipped.length > 0 ? `the first: ${skipped[0].field} ${skipped[0].why}` : undefined,
-      fix: "Give at least one record",
-    });
-  }
-  return { records, skipped };
+  if (records.length === 0) throw noRecords(typeof from === "string" ? from : "records", skipped);
+  return { records, skipped, unread, format: opened.format };
+}
+
+/** Names of what a row has and no record has a place for. */
+export const namesUnread = ({ rest, unread }: Pick<ReadRow, "rest" | "unread">): string[] => [
+  ...Object.keys(rest),
+  ...unread,
+];
+
+/** The error of a file none of whose records can be used. */
+export function noRecords(where: string, skipped: readonly Skipped[]): RequestError {
+  return new RequestError({
+    code: "no-records",
+    what: skipped.length > 0 ? `none of its ${skipped.length} records can be used` : "has no records",
+    where,
+    why:
+      skipped.length > 0
+        ? `the first: ${[skipped[0].field, skipped[0].why].filter(Boolean).join(" ")}`
+        : undefined,
+    fix: "Give at least one record",
+  });
+}
+
+/** The error of a record that cannot be used, with what it would do for. */
+export function hinted(source: Source, { fix = "", ...problem }: Problem, hint?: string): RequestError {
+  return invalidRecord(source, { ...problem, fix: [fix, hint].filter(Boolean).join(". ") || undefined });
 }
 
 /** The error of a record that cannot be used. */
@@ -79,63 +104,3 @@ export function invalidRecord(source: Source, { field, why, fix }: Problem): Req
     fix,
   });
 }
-
-interface Parsed {
-  readonly source: Source;
-  readonly value: unknown;
-  readonly parsed: ReturnType<typeof parseRecord>;
-}
-
-async function* parsedFiles(name: string, kinds?: readonly DataKind[]): AsyncGenerator<Parsed> {
-  const { files } = await locateData(name);
-  for (const { path, name: file } of files) {
-    const parse = rowFormatOf(path).textOnly ? parseCells : parseRecord;
-    for await (const { line, value } of readRows(path))
-      yield { source: { file, line }, value, parsed: parse(value, kinds) };
-  }
-}
-
-function* parsedValues(values: readonly unknown[], kinds?: readonly DataKind[]): Generator<Parsed> {
-  for (const [i, value] of values.entries())
-    yield { source: { file: "records", line: i + 1 }, value, parsed: parseRecord(value, kinds) };
-}
-
-/**
- * The record of a row whose cells are all text. Where a field must be something else, its cell is read as JSON (numbers,
- * ids, messages), or is absent where it is empty. A cell that is text for the record stays text, unless it is a list of messages.
- */
-function parseCells(row: unknown, kinds?: readonly DataKind[]): ReturnType<typeof parseRecord> {
-  const cells: Record<string, unknown> = { ...(row as Record<string, string>) };
-  for (const [key, cell] of Object.entries(cells)) {
-    const value = jsonOf(cell as string);
-    if (isMessages(value)) cells[key] = value;
-  }
-  let parsed = parseRecord(cells, kinds);
-  while ("problem" in parsed) {
-    const field = parsed.problem.field.split(".")[0];
-    const cell = cells[field];
-    const value = typeof cell === "string" ? jsonOf(cell) : undefined;
-    if (cell === "") delete cells[field];
-    else if (value !== undefined) cells[field] = value;
-    else break;
-    const again = parseRecord(cells, kinds);
-    if ("problem" in again && again.problem.field === field) break; // what was said of the cell as it is stands
-    parsed = again;
-  }
-  return parsed;
-}
-
-/** The number, list or object that a cell writes; undefined where it is other text. */
-function jsonOf(cell: string): unknown {
-  if (!/^\s*[-\d[{]/.test(cell)) return undefined;
-  try {
-    return parseJson(cell, "a cell");
-  } catch {
-    return undefined;
-  }
-}
-
-const isMessages = (value: unknown): boolean =>
-  Array.isArray(value) &&
-  value.length > 0 &&
-  value.every((m) => typeof (m as { role?: unknown } | null)?.role === "string");

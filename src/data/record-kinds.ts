@@ -23,6 +23,10 @@ export const recordKinds = {
   graded: { chosen: "one", rejected: "one", copies: "many" },
   /** A pair with samples of the calibration policy. */
   calibrated: { chosen: "one", rejected: "one", calibration: "many" },
+  /** The steps of one answer. */
+  stepwise: { steps: "one" },
+  /** A prompt alone: what a policy is asked. */
+  prompt: {},
 } as const satisfies Record<string, Readonly<Record<string, "one" | "many">>>;
 
 export type RecordKind = keyof typeof recordKinds;

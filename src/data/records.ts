@@ -5,7 +5,8 @@
 import { z } from "zod";
 
 const text = z.string();
-const message = z.object({ role: z.string().min(1), content: z.string() });
+/** A turn. What else it carries (tool_calls, name, …) goes to the template as it is. */
+const message = z.preprocess(tidied, z.looseObject({ role: z.string().min(1), content: z.string() }));
 const conversation = z.array(message).min(1);
 const content = z.union([text, conversation]);
 const ids = z.array(z.number().int().min(0)).min(1);
@@ -16,6 +17,8 @@ const extras = {
   /** Multiplies the record's loss. */
   weight: z.number().min(0).optional(),
   id: z.union([z.string(), z.number()]).optional(),
+  /** Functions that the model may call, as JSON schemas: the chat template shows them. */
+  tools: z.array(z.looseObject({})).min(1).optional(),
 };
 /** What a comparison may come with; each is read by some objective. */
 const comparison = {
@@ -56,7 +59,16 @@ const joinedIds = z.object({ instructionIds: ids, responseIds: ids });
 
 /** What a record compares. */
 export type DataKind =
-  "pair" | "plain" | "triple" | "list" | "unpaired" | "unlearning" | "joint" | "rationale";
+  | "pair"
+  | "plain"
+  | "triple"
+  | "list"
+  | "unpaired"
+  | "unlearning"
+  | "joint"
+  | "rationale"
+  | "stepwise"
+  | "prompt";
 
 export interface Format {
   readonly kind: DataKind;
@@ -116,6 +128,19 @@ export const formats = {
     required: ["promptIds", "chosenIds", "rejectedIds"],
     schema: z.object({ promptIds: ids, chosenIds: ids, rejectedIds: ids, ...comparison, ...calibrationIds }),
     example: '{"promptIds": [1, 5], "chosenIds": [7, 2], "rejectedIds": [9, 2]}',
+  },
+  stepwise: {
+    kind: "stepwise",
+    required: ["prompt", "completions", "labels"],
+    schema: z.object({
+      prompt: content,
+      completions: z.array(text.min(1)).min(1),
+      /** Whether each step is right. */
+      labels: z.array(z.boolean()).min(1),
+      ...extras,
+    }),
+    example:
+      '{"prompt": "What is 3 + 4 + 5?", "completions": ["3 + 4 = 7.", "7 + 5 = 11."], "labels": [true, false]}',
   },
   list: {
     kind: "list",
@@ -198,6 +223,19 @@ export const formats = {
     schema: z.object({ text: text.min(1), ...extras }),
     example: '{"text": "A sentence to learn from."}',
   },
+  /** Where nothing follows it: with other fields it is a record that lacks something. */
+  prompt: {
+    kind: "prompt",
+    required: ["prompt"],
+    schema: z.object({ prompt: content, ...extras }),
+    example: '{"prompt": "The film is"}',
+  },
+  promptIds: {
+    kind: "prompt",
+    required: ["promptIds"],
+    schema: z.object({ promptIds: ids, ...extras }),
+    example: '{"promptIds": [1, 5]}',
+  },
 } as const satisfies Record<string, Format>;
 
 export type FormatName = keyof typeof formats;
@@ -240,14 +278,37 @@ export function parseRecord(value: unknown, kinds?: readonly DataKind[], compari
   // The schema of the format has just accepted it.
   const record = { format, ...result.data } as unknown as DataRecord;
   const problem =
-    emptyCompletion(record) ?? uneven(record) ?? (comparing ? nothingPreferred(record) : undefined);
+    emptyCompletion(record) ??
+    uneven(record) ??
+    unshownTools(record) ??
+    (comparing ? nothingPreferred(record) : undefined);
   return problem ? { problem } : { record };
 }
 
-/** Whether a value has the fields of a format. Joint pairs and conversations share names: what stands in them decides. */
-function looksLike(name: FormatName, { required, oneOf }: Format, value: object): boolean {
+/** The format whose fields a value has, if there is one; whether they hold what they must is not looked at. */
+export function formatOf(value: object): FormatName | undefined {
+  return (Object.keys(formats) as FormatName[]).find(
+    (name) => looksLike(name, formats[name], value) && (name !== "pairImplicit" || !isText(value)),
+  );
+}
+
+/** Pairs of whole conversations and of whole texts have the same fields; the latter are none of ours. */
+const isText = (value: object) => typeof (value as { chosen?: unknown }).chosen === "string";
+
+/** Every field that some record may have. */
+export const recordFields: ReadonlySet<string> = new Set(
+  Object.values(formats).flatMap(({ schema }) => Object.keys(schema.shape)),
+);
+
+/**
+ * Whether a value has the fields of a format. Joint pairs and conversations share names: what stands in them decides. A prompt
+ * alone is one where no other field of records follows it.
+ */
+function looksLike(name: FormatName, { kind, required, oneOf, schema }: Format, value: object): boolean {
   const has = (field: string) => field in value;
   if (!required.every(has) || (oneOf && !oneOf.some(has))) return false;
+  if (kind === "prompt")
+    return !Object.keys(value).some((key) => recordFields.has(key) && !Object.hasOwn(schema.shape, key));
   if (name !== "joint") return true;
   const { chosen } = value as { chosen: unknown };
   return typeof chosen === "object" && chosen !== null && !Array.isArray(chosen);
@@ -260,7 +321,8 @@ function missingField(value: object, candidates: readonly [FormatName, Format][]
   const lacks = (f: Format) => wanted(f).filter((field) => !has(field)).length;
   const there = (f: Format) => wanted(f).length - lacks(f);
   // Of formats that lack as much, the one that is there for the most part; then the simplest.
-  const [[, nearest]] = [...candidates].sort(
+  const lacking = candidates.filter(([, f]) => lacks(f) > 0);
+  const [[, nearest]] = (lacking.length > 0 ? lacking : [...candidates]).sort(
     ([, f], [, g]) =>
       Number(there(g) > 0) - Number(there(f) > 0) ||
       lacks(f) - lacks(g) ||
@@ -279,11 +341,10 @@ function missingField(value: object, candidates: readonly [FormatName, Format][]
 }
 
 function invalidField(issue: z.core.$ZodIssue): Problem {
-  const union =
-    issue.code === "invalid_union"
-      ? "it must be text or a list of messages with role and content"
-      : issue.message;
-  return { field: issue.path.join("."), why: union };
+  const field = issue.path.map(String).join(".");
+  if (issue.code === "invalid_union")
+    return { field, why: "it must be text or a list of messages with role and content" };
+  return { field, why: / received undefined$/.test(issue.message) ? "it is missing" : issue.message };
 }
 
 function emptyCompletion(record: DataRecord): Problem | undefined {
@@ -306,8 +367,14 @@ function isEmpty(value: unknown): boolean {
   return typeof value === "string" ? value === "" : Array.isArray(value) && isEmptyAnswer(value.at(-1));
 }
 
-/** Numbers of a list are one for each completion. */
+/** Numbers of a list are one for each completion, labels of steps one for each step. */
 function uneven(record: DataRecord): Problem | undefined {
+  if (record.format === "stepwise" && record.labels.length !== record.completions.length)
+    return {
+      field: "labels",
+      why: `there are ${record.labels.length} and ${record.completions.length} steps`,
+      fix: "Give one label for each step",
+    };
   if (record.format !== "list" && record.format !== "listIds") return undefined;
   const n = "completions" in record ? record.completions.length : record.completionsIds.length;
   for (const field of ["scores", "winRates"] as const) {
@@ -320,6 +387,18 @@ function uneven(record: DataRecord): Problem | undefined {
       };
   }
   return undefined;
+}
+
+/** Tools reach the model through its chat template only. */
+function unshownTools(record: DataRecord): Problem | undefined {
+  if (record.tools === undefined) return undefined;
+  const { prompt, chosen, messages } = record as Readonly<Record<string, unknown>>;
+  if ([prompt ?? chosen, messages].some(Array.isArray)) return undefined;
+  return {
+    field: "tools",
+    why: "only a chat template can show them, and the record is no conversation",
+    fix: "Write the prompt as messages",
+  };
 }
 
 function nothingPreferred(record: DataRecord): Problem | undefined {
@@ -341,5 +420,14 @@ function nothingPreferred(record: DataRecord): Problem | undefined {
 }
 
 function isEmptyAnswer(last: unknown): boolean {
-  return typeof last === "object" && last !== null && (last as { content?: unknown }).content === "";
+  if (typeof last !== "object" || last === null) return false;
+  const { content: said, tool_calls: calls } = last as { content?: unknown; tool_calls?: unknown };
+  return said === "" && !(Array.isArray(calls) && calls.length > 0);
+}
+
+/** A turn without its nulls, which stand for nothing; one that only calls tools says nothing. */
+function tidied(value: unknown): unknown {
+  if (typeof value !== "object" || value === null || Array.isArray(value)) return value;
+  const turn = Object.fromEntries(Object.entries(value).filter(([, v]) => v !== null));
+  return "tool_calls" in turn && !("content" in turn) ? { ...turn, content: "" } : turn;
 }

@@ -45,10 +45,30 @@ export function readRows(path: string): AsyncGenerator<JsonLine> {
   return rowFormatOf(path).read(path);
 }
 
-/** Writes rows into a file, whole or not at all. Throws where a value does not fit the format. */
-export async function writeRows(path: string, rows: RowSource): Promise<void> {
+/**
+ * Writes rows into a file, whole or not at all. `atEnd` is told how many bytes it has before it appears, and may throw. Throws
+ * where a value does not fit the format.
+ */
+export async function writeRows(
+  path: string,
+  rows: RowSource,
+  atEnd?: (bytes: number) => void,
+): Promise<void> {
   const format = rowFormatOf(path);
-  await writeFileAtomic(path, packedChunks(path, format.write(path, await walkable(rows, format.twice))));
+  const chunks = packedChunks(path, format.write(path, await walkable(rows, format.twice)));
+  await writeFileAtomic(path, atEnd ? counted(chunks, atEnd) : chunks);
+}
+
+async function* counted(
+  chunks: AsyncIterable<Uint8Array>,
+  atEnd: (bytes: number) => void,
+): AsyncGenerator<Uint8Array> {
+  let bytes = 0;
+  for await (const chunk of chunks) {
+    bytes += chunk.length;
+    yield chunk;
+  }
+  atEnd(bytes);
 }
 
 /** The format of a file, by the end of its name. Names without an end are JSON Lines; unknown ends throw. */

@@ -82,6 +82,19 @@ export async function loadLanguageModel(name: string, backend: Backend): Promise
   return { architecture, weights, backend, folder, ...specialIds(config, generationConfig) };
 }
 
+/** What a model's files say of it beside its weights, which are not read. */
+export interface ModelFacts {
+  readonly architecture: CausalLm;
+  readonly endIds: readonly number[];
+  readonly beginId?: number;
+}
+
+/** Reads the configuration of a Hugging Face folder or a GGUF file, here or on the hub, and no weights. */
+export async function readModelFacts(name: string): Promise<ModelFacts> {
+  const { config, generationConfig, configPath } = await openModelSource((await locateModel(name)).path);
+  return { architecture: architectureOf(config, configPath), ...specialIds(config, generationConfig) };
+}
+
 /** A model of the given configuration with fresh weights. */
 export function newLanguageModel(
   config: Readonly<Record<string, unknown>>,

@@ -54,5 +54,7 @@ export const exampleOf: Readonly<Record<RecordKind, (logp: (place: string) => nu
       degree: { logits: [[logp("copies"), 0, 1]], labels: [1] },
     }),
     calibrated: (logp) => ({ ...pair(logp), calibration: completion(logp, "calibration") }),
+    stepwise: roles("steps"),
+    prompt: () => ({}),
   };
 })();

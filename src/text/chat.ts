@@ -126,11 +126,12 @@ export function chatTokens(
   prompt: readonly Message[],
   answers: readonly Message[],
   endIds: readonly number[],
+  options: Omit<RenderOptions, "addGenerationPrompt"> = {},
 ): ChatTokens {
-  const promptText = renderChat(tokenizer, prompt, { addGenerationPrompt: true });
+  const promptText = renderChat(tokenizer, prompt, { ...options, addGenerationPrompt: true });
   const all = [...prompt, ...answers];
   const promptIds = tokenizer.encode(promptText);
-  const fullIds = tokenizer.encode(renderChat(tokenizer, all));
+  const fullIds = tokenizer.encode(renderChat(tokenizer, all, options));
   const shared = commonPrefix(promptIds, fullIds);
   if (shared === promptIds.length)
     return { promptIds, completionIds: upToEnd(fullIds.slice(shared), tokenizer, endIds) };

@@ -3,6 +3,7 @@ import { RequestError } from "../errors.ts";
 import { exists, joinPath, readJson, readText } from "../formats/files.ts";
 import { metadataReader } from "../formats/gguf-metadata.ts";
 import { isGgufPath, openGguf } from "../formats/gguf.ts";
+import { sha256 } from "../formats/sha256.ts";
 import { hasGgufTokenizer, tokenizerFromGguf } from "./gguf/read.ts";
 
 export type Json = Record<string, unknown>;
@@ -40,6 +41,14 @@ export async function readTokenizerFiles(path: string): Promise<TokenizerFiles |
 export async function hasTokenizerFiles(path: string): Promise<boolean> {
   if (!isGgufPath(path)) return exists(joinPath(path, "tokenizer.json"));
   return hasGgufTokenizer(metadataReader((await openGguf(path)).metadata, path));
+}
+
+/** A name for all that a tokenizer and its templates depend on: their files, and the date where a template asks for it. */
+export async function tokenizerFingerprint(path: string): Promise<string> {
+  const files = await readTokenizerFiles(path);
+  const { tokenizerJson, tokenizerConfigJson, chatTemplate } = files ?? {};
+  const text = JSON.stringify([tokenizerJson, tokenizerConfigJson, chatTemplate]);
+  return sha256(text.includes("strftime_now") ? text + new Date().toDateString() : text);
 }
 
 function asObject(value: unknown, where: string): Json {

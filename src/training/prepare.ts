@@ -1,14 +1,7 @@
 /** Everything a run needs before its first step: back end, model, tokenizer, rows, objective, and what `auto` settings come to. */
-import {
-  type LoadedRecords,
-  type Skipped,
-  type Source,
-  loadRecords,
-  showSource,
-} from "../data/load-records.ts";
-import { type DataRecord, formats, parseRecord } from "../data/records.ts";
+import type { Skipped } from "../data/load-records.ts";
 import type { RecordKind } from "../data/record-kinds.ts";
-import { type RowBuilder, type RowSettings, buildRows } from "../data/rows.ts";
+import type { RowSettings } from "../data/rows.ts";
 import { type TokenRow, rolesIn, tokensOf } from "../data/token-row.ts";
 import type { Backend } from "../engine/backends/backend.ts";
 import { openBackend } from "../engine/backends/open.ts";
@@ -18,7 +11,7 @@ import { type Term, checkBatch } from "../objectives/combined.ts";
 import { type Touched, touchedBy } from "../objectives/touched.ts";
 import { type Tokenizer, hasTokenizer, loadTokenizer } from "../text/tokenizer.ts";
 import type { Recipe } from "./recipe.ts";
-import { checkRow, dataKindsOf, objectivesFor, rowKindFor, usefulFor } from "./requirements.ts";
+import { tokenizerOf, trainingRows } from "./training-rows.ts";
 
 /** What a caller may pass instead of what the recipe names. */
 export interface Given {
@@ -47,6 +40,8 @@ export interface Prepared {
   /** Records whose prompt or completion was cut, and how many tokens in all. */
   readonly truncated: { readonly records: number; readonly tokens: number };
   readonly warnings: readonly string[];
+  /** What is worth knowing of how the data were read: formats of others, fields that are not used, a cache. */
+  readonly reading: readonly string[];
   /** Updates of the whole run. */
   readonly steps: number;
   /** Optional record fields that occur. */
@@ -58,7 +53,12 @@ export interface Prepared {
 /** Tokens that a piece of a batch aims at: matrices large enough to be fast, activations small enough for the caches. */
 const pieceTokens = 1024;
 
-export async function prepare(recipe: Recipe, given: Given): Promise<Prepared> {
+/** `onProgress` is told what goes on where that takes a while; `signal` stops it. */
+export async function prepare(
+  recipe: Recipe,
+  given: Given,
+  { signal, onProgress }: { signal?: AbortSignal; onProgress?: (text: string, done: number) => void } = {},
+): Promise<Prepared> {
   const { terms } = given;
   const backend =
     given.backend ?? (await openBackend({ threads: recipe.threads === "auto" ? undefined : recipe.threads }));
@@ -66,30 +66,26 @@ export async function prepare(recipe: Recipe, given: Given): Promise<Prepared> {
   const tokenizer =
     given.tokenizer ?? ((await hasTokenizer(recipe.model)) ? await loadTokenizer(recipe.model) : undefined);
   const maxLength = Math.min(recipe.data.maxLength ?? 512, model.architecture.context);
-  const builder: RowBuilder = {
-    tokenizer,
-    vocabularySize: model.architecture.vocabularySize,
-    endIds: model.endIds.length > 0 ? model.endIds : [tokenizer?.endId].filter((id) => id !== undefined),
-    limits: { maxLength, truncation: recipe.data.truncation },
-    settings: terms.reduce<RowSettings>((all, { objective }) => ({ ...objective.rows, ...all }), {}),
-  };
-  const { invalid } = recipe.data;
-  const loading = {
-    invalid,
-    kinds: dataKindsOf(terms),
-    hint: (value: unknown, line: number) => hintFor(value, line, builder),
-  };
-  const train = rowsOf(
-    await loadRecords(given.records ?? recipe.data.train, loading),
-    builder,
+  const { invalid, format, truncation } = recipe.data;
+  const endIds = model.endIds.length > 0 ? model.endIds : [tokenizer?.endId].filter((id) => id !== undefined);
+  const reading = {
     terms,
+    builder: {
+      tokenizer,
+      vocabularySize: model.architecture.vocabularySize,
+      endIds,
+      limits: { maxLength, truncation },
+      settings: terms.reduce<RowSettings>((all, { objective }) => ({ ...objective.rows, ...all }), {}),
+    },
     invalid,
-  );
+    format,
+    tokenizerFrom: given.tokenizer || !tokenizer ? undefined : await tokenizerOf(recipe.model),
+    signal,
+    onProgress,
+  };
+  const train = await trainingRows(given.records ?? recipe.data.train, reading);
   const evalFrom = given.evalRecords ?? recipe.data.eval;
-  const held =
-    evalFrom === undefined
-      ? undefined
-      : rowsOf(await loadRecords(evalFrom, loading), builder, terms, invalid, train.kind);
+  const held = evalFrom === undefined ? undefined : await trainingRows(evalFrom, reading, train.kind);
   const evalRows = held?.rows ?? [];
   const { rows, kind } = train;
   const all = [...rows, ...evalRows];
@@ -142,20 +138,16 @@ export async function prepare(recipe: Recipe, given: Given): Promise<Prepared> {
       ...new Set([
         ...terms.flatMap((t) => t.objective.warnings),
         ...(tokenizer?.warnings ?? []),
+        ...train.warnings,
+        ...(held?.warnings ?? []),
         ...rows.flatMap((r) => r.warning ?? []),
       ]),
     ],
+    reading: [...train.reading, ...(held?.reading ?? [])],
     steps,
     fields,
     present: new Set(all.flatMap(rolesIn)),
   };
-}
-
-/** For whom a record would do that this run cannot use. */
-function hintFor(value: unknown, line: number, builder: RowBuilder): string | undefined {
-  const parsed = parseRecord(value);
-  if ("problem" in parsed) return undefined;
-  return usefulFor(objectivesFor(parsed.record, { file: "this record", line }, builder));
 }
 
 /** Every batch must hold as many records as the objectives need, the last one of an epoch too. */
@@ -183,73 +175,4 @@ function checkBatches(
   if (evalRows.length > 0) checkBatch(terms, evalRows.length, weighted, "data.eval");
 }
 
-function rowsOf(
-  loaded: LoadedRecords,
-  builder: RowBuilder,
-  terms: readonly Term[],
-  invalid: "error" | "skip",
-  wanted?: RecordKind,
-) {
-  const [first] = loaded.records;
-  const kind = kindOf(first.record, terms);
-  if (wanted !== undefined && kind !== wanted) {
-    throw new RequestError({
-      code: "mixed-records",
-      what: `${kind} records to evaluate on, ${wanted} records to train on`,
-      where: showSource(first.source),
-      fix: "Keep records of one kind in a run",
-    });
-  }
-  const made: { rows: readonly TokenRow[]; record: DataRecord; source: Source }[] = [];
-  const rows: TokenRow[] = [];
-  const skipped = [...loaded.skipped];
-  /** Does something with a record, which is skipped if that is wanted and it cannot be used. */
-  const attempt = (source: Source, work: () => void) => {
-    try {
-      work();
-    } catch (error) {
-      if (invalid === "error" || !(error instanceof RequestError)) throw error;
-      const why = [error.report.what, error.report.why].filter(Boolean).join(": ");
-      skipped.push({ source, field: "", why, fix: error.report.fix });
-    }
-  };
-  for (const { record, source } of loaded.records) {
-    if (kindOf(record, terms) !== kind) {
-      throw new RequestError({
-        code: "mixed-records",
-        what: `a ${formats[record.format].kind} record among ${formats[first.record.format].kind} records`,
-        where: showSource(source),
-        fix: "Keep records of one kind in a run",
-      });
-    }
-    attempt(source, () => made.push({ rows: buildRows(record, source, builder, kind), record, source }));
-  }
-  // What must be there depends on what some record has.
-  const touched = touchedBy(terms, kind, { fields: fieldsOf(made.flatMap((m) => m.rows)) });
-  for (const { rows: own, record, source } of made) {
-    attempt(source, () => {
-      for (const row of own) checkRow(row, touched, terms, () => objectivesFor(record, source, builder));
-      rows.push(...own);
-    });
-  }
-  if (rows.length === 0) {
-    throw new RequestError({
-      code: "no-records",
-      what: `none of its ${skipped.length} records can be used`,
-      where: skipped[0]?.source.file,
-      why: skipped[0]?.why,
-      fix: skipped[0]?.fix,
-    });
-  }
-  return { rows, skipped, kind };
-}
-
 const fieldsOf = (rows: readonly TokenRow[]) => new Set(rows.flatMap((r) => Object.keys(r.fields)));
-
-/** The kind of rows that a record becomes. Loading has let through only records that have one. */
-function kindOf(record: DataRecord, terms: readonly Term[]): RecordKind {
-  const data = formats[record.format].kind;
-  const kind = rowKindFor(terms, data);
-  if (kind === undefined) throw new TypeError(`no rows can be made of ${data} records`);
-  return kind;
-}

@@ -55,6 +55,8 @@ export const recipeSchema = z.strictObject({
     maxLength: count.optional(),
     truncation: z.enum(["error", "keep-end", "keep-start"]).default("error"),
     invalid: z.enum(["error", "skip"]).default("error"),
+    /** The format of the files; absent: told from their rows. */
+    format: z.string().optional(),
     shuffle: z.boolean().default(true),
   }),
   train: z

@@ -16,6 +16,7 @@ import { stepMetrics } from "./metrics.ts";
 import { type BatchResult, ObjectivePrograms } from "./objective-programs.ts";
 import { batchIndices } from "./order.ts";
 import { type Given, type Prepared, prepare } from "./prepare.ts";
+import { type Progress, withProgress } from "./progress.ts";
 import type { Recipe } from "./recipe.ts";
 import { constantRoles, follow, referencesOf } from "./references.ts";
 import { type RunResult, resultOf } from "./result.ts";
@@ -87,14 +88,24 @@ async function* runIn(
   options: TrainOptions,
 ): AsyncGenerator<TrainEvent, RunResult> {
   const { signal } = options;
-  const fetching = fetchSources(recipe, options);
-  let fetched = await fetching.next();
-  for (; !fetched.done; fetched = await fetching.next()) {
-    yield { type: "phase", ...fetched.value };
-    if (signal?.aborted) throw new Interrupted(0, folder.path); // what has come is kept, and continued next time
+  /** Phases of work before the first step; stopped, it begins anew next time with what has been kept of it. */
+  async function* telling<T>(work: AsyncGenerator<Progress, T>): AsyncGenerator<TrainEvent, T> {
+    for (;;) {
+      const next = await work.next().catch((error: unknown) => {
+        throw signal?.aborted ? new Interrupted(0, folder.path) : error;
+      });
+      if (next.done) return next.value;
+      yield { type: "phase", ...next.value };
+      if (signal?.aborted) throw new Interrupted(0, folder.path);
+    }
   }
+  const fetched = yield* telling(fetchSources(recipe, options));
   yield { type: "phase", text: "loading the model" };
-  const prepared = await prepare(fetched.value, options);
+  const prepared = yield* telling(
+    withProgress((tell) =>
+      prepare(fetched, options, { signal, onProgress: (text, done) => tell({ text, done }) }),
+    ),
+  );
   yield { type: "prepared", prepared };
   for (const text of prepared.warnings) yield { type: "warning", text };
   await keepRecipe(folder, prepared.recipe);

@@ -52,9 +52,15 @@ export function ask(asked: Asked, { encoder, source, settings }: RowTools): Name
   const answers = names.map((name) => asked.answers[name]);
   const found =
     asked.prefix === undefined
-      ? answered(asked.prompt, answers, encoder, source)
-      : continued(asked.prompt, asked.prefix, answers as string[], encoder, source, (step) =>
-          Boolean(settings.endOnFinalStep && finalAnswer.test(step)),
+      ? answered(asked.prompt, answers, encoder, source, asked.tools)
+      : continued(
+          asked.prompt,
+          asked.prefix,
+          answers as string[],
+          encoder,
+          source,
+          (step) => Boolean(settings.endOnFinalStep && finalAnswer.test(step)),
+          asked.tools,
         );
   return { ...found, named: Object.fromEntries(names.map((name, i) => [name, found.answers[i]])) };
 }

@@ -8,6 +8,7 @@ import { lists } from "./lists.ts";
 import { rationales } from "./rationales.ts";
 import { revisions } from "./revisions.ts";
 import { type RowKind, asWritten } from "./row-kind.ts";
+import { stepwise } from "./stepwise.ts";
 import { unlearning } from "./unlearning.ts";
 import { unpaired } from "./unpaired.ts";
 
@@ -23,6 +24,8 @@ export const rowKinds: Readonly<Record<RecordKind, RowKind>> = {
   revision: revisions,
   graded,
   calibrated,
+  stepwise,
+  prompt: { prompt: asWritten },
 };
 
 /** What a record may be to become a row of this kind. */

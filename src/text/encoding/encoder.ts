@@ -37,6 +37,7 @@ export function encoderOf(tokenizerJson: Readonly<Record<string, unknown>>): Enc
     normalizedText,
   );
 
+  const recent = new Recent();
   const run = (text: string, remember: boolean): Encoding => {
     const result: Encoding = { ids: [], offsets: [] };
     const add = (id: number, piece: Piece, begin: number, end: number) => {
@@ -57,12 +58,19 @@ export function encoderOf(tokenizerJson: Readonly<Record<string, unknown>>): Enc
         add(token.id, part, 0, end - begin);
         continue;
       }
+      const known = remember ? undefined : recent.get(part);
+      if (known) {
+        for (const id of known) result.ids.push(id);
+        continue;
+      }
+      const before = result.ids.length;
       const piece = normalizer(part);
       for (const [from, to, found] of inNormalized(piece.text)) {
         const inner = slice(piece, from, to);
         if (found) add(found.id, inner, 0, to - from);
         else words(inner);
       }
+      if (!remember) recent.set(part, result.ids.slice(before));
     }
     return result;
   };
@@ -74,3 +82,22 @@ export function encoderOf(tokenizerJson: Readonly<Record<string, unknown>>): Enc
     encodeWithOffsets: (text) => run(text, true),
   };
 }
+
+/** Stretches between added tokens that are remembered: a prompt is encoded alone and with each of its answers. */
+const recentStretches = 16;
+
+/** The ids of the latest stretches. Whether one begins its text matters to some pre-tokenizers. */
+class Recent {
+  readonly #ids = new Map<string, readonly number[]>();
+
+  get(piece: Piece): readonly number[] | undefined {
+    return this.#ids.get(keyOf(piece));
+  }
+
+  set(piece: Piece, ids: readonly number[]): void {
+    if (this.#ids.size >= recentStretches) this.#ids.clear();
+    this.#ids.set(keyOf(piece), ids);
+  }
+}
+
+const keyOf = ({ text, first }: Piece) => (first ? `^${text}` : `.${text}`);

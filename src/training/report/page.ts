@@ -1,5 +1,9 @@
 /** The frame of a report: one self-contained HTML page, light or dark as the reader's system is, with uPlot inside. */
 
+import { escape, pageStyle } from "../../formats/html.ts";
+
+export { escape } from "../../formats/html.ts";
+
 export interface Page {
   readonly title: string;
   /** HTML of the body, made with `escape` where it holds text. */
@@ -18,17 +22,6 @@ export interface Chart {
   readonly scatter?: boolean;
 }
 
-const entities: Readonly<Record<string, string>> = {
-  "&": "&amp;",
-  "<": "&lt;",
-  ">": "&gt;",
-  '"': "&quot;",
-  "'": "&#39;",
-};
-
-/** Text as HTML. */
-export const escape = (text: string): string => text.replace(/[&<>"']/g, (c) => entities[c]);
-
 /** JSON that can stand inside a script element. */
 const scriptJson = (value: unknown): string =>
   JSON.stringify(value)
@@ -37,36 +30,16 @@ const scriptJson = (value: unknown): string =>
     .replaceAll("\u2029", "\\u2029");
 
 const style = `
-:root { color-scheme: light dark; --ink: #1d2328; --soft: #667078; --line: #dfe3e6; --paper: #ffffff; --panel: #f6f7f8; --good: #1f7a4d; --bad: #b3443a; }
-@media (prefers-color-scheme: dark) { :root { --ink: #e6e9eb; --soft: #98a2a9; --line: #343b41; --paper: #14181b; --panel: #1c2125; --good: #5fc795; --bad: #e98379; } }
-* { box-sizing: border-box; }
-body { margin: 0 auto; max-width: 1080px; padding: 2.5rem 1.25rem 4rem; background: var(--paper); color: var(--ink); font: 16px/1.5 system-ui, -apple-system, "Segoe UI", Roboto, sans-serif; }
-h1 { font-size: 1.6rem; margin: 0 0 .25rem; letter-spacing: -.01em; }
-h2 { font-size: 1.1rem; margin: 2.5rem 0 .75rem; }
-p, dl { color: var(--soft); margin: 0 0 1rem; }
-.facts { display: flex; flex-wrap: wrap; gap: .4rem 1.6rem; margin: 1rem 0 0; padding: 0; list-style: none; color: var(--soft); font-size: .93rem; }
-.facts b { color: var(--ink); font-weight: 600; }
-.tiles { display: grid; grid-template-columns: repeat(auto-fit, minmax(190px, 1fr)); gap: .8rem; margin-top: 1.5rem; }
-.tile { background: var(--panel); border-radius: 10px; padding: .9rem 1rem; }
-.tile .value { font-size: 1.5rem; font-weight: 650; font-variant-numeric: tabular-nums; }
-.tile .label, .tile .note { color: var(--soft); font-size: .85rem; }
 .charts { display: grid; grid-template-columns: repeat(auto-fit, minmax(min(100%, 460px), 1fr)); gap: 1rem; }
 .chart { border: 1px solid var(--line); border-radius: 10px; padding: .8rem .6rem .4rem; min-width: 0; }
 .chart h3 { font-size: .95rem; margin: 0 .4rem .3rem; font-weight: 600; }
-table { border-collapse: collapse; width: 100%; font-variant-numeric: tabular-nums; }
-th, td { text-align: right; padding: .45rem .6rem; border-bottom: 1px solid var(--line); }
-th:first-child, td:first-child { text-align: left; }
-th { font-weight: 600; color: var(--soft); font-size: .88rem; }
 .sample { border: 1px solid var(--line); border-radius: 10px; margin: 0 0 .8rem; display: grid; grid-template-columns: 1fr 1fr; }
 .sample > div { padding: .7rem .9rem; overflow-wrap: anywhere; }
 .sample > div + div { border-left: 1px solid var(--line); }
 .sample .prefix { color: var(--soft); }
 .sample .score { float: right; margin-left: .8rem; font-variant-numeric: tabular-nums; font-size: .85rem; font-weight: 600; }
-.up { color: var(--good); } .down { color: var(--bad); }
-pre { background: var(--panel); border-radius: 10px; padding: 1rem; overflow-x: auto; font-size: .85rem; }
-summary { cursor: pointer; color: var(--soft); }
 @media (max-width: 640px) { .sample { grid-template-columns: 1fr; } .sample > div + div { border-left: 0; border-top: 1px solid var(--line); } }
-@media print { body { max-width: none; } .chart, .sample, .tile { break-inside: avoid; } }
+@media print { .chart, .sample { break-inside: avoid; } }
 `;
 
 const draw = `
@@ -105,7 +78,7 @@ export function renderPage({ title, body, charts, uplot }: Page): string {
 <meta charset="utf-8">
 <meta name="viewport" content="width=device-width, initial-scale=1">
 <title>${escape(title)}</title>
-<style>${uplot.style}${style}</style>
+<style>${uplot.style}${pageStyle}${style}</style>
 </head>
 <body>
 ${body}

@@ -1,0 +1,125 @@
+/** `prefopt data check`: one report on a data set, in the terminal, on a page, and as JSON. */
+import type { Check, Severity } from "../../../data/checks/check.ts";
+import { checkPage, shownNumber } from "../../../data/checks/page.ts";
+import { type CheckedQuestion, type DataReport, checkData } from "../../../data/checks/run-checks.ts";
+import { dataFormats } from "../../../data/formats/table.ts";
+import { WorkError } from "../../../errors.ts";
+import { writeFileAtomic } from "../../../formats/files.ts";
+import type { CommandModule } from "../../command.ts";
+import { dataSource } from "../../data-source.ts";
+import { integer } from "../../input.ts";
+import { interruptible } from "../../interrupt.ts";
+import { print, printJson, styled } from "../../output.ts";
+import { ProgressLine } from "../../progress.ts";
+
+export interface CheckCommandOptions {
+  model?: string;
+  against?: string;
+  format?: string;
+  set: string[];
+  seed: number;
+  html?: string;
+  strict?: boolean;
+  json?: boolean;
+}
+
+/**
+ * Checks that need a model, by the option that asks for them: an option without a value, its help, and what makes the check. One line
+ * a check.
+ */
+export const modelChecks: readonly {
+  readonly flag: string;
+  readonly says: string;
+  readonly wanted: (options: CheckCommandOptions) => boolean;
+  readonly load: (model: string) => Promise<Check>;
+}[] = [];
+
+export const command: CommandModule = {
+  name: "check",
+  summary:
+    "Check preference data: duplicates, leakage, equal sides, length bias, trivially separable pairs, label noise, tokens, chat template.",
+  example: "prefopt data check recipes/sentiment-dpo.yaml --html check.html",
+  configure(command) {
+    command
+      .argument("<recipe|data>", "recipe (YAML), or data file, here or on the hub")
+      .option("--model <model>", "model whose tokenizer and template are checked; a recipe names its own")
+      .option("--against <held-out>", "held-out data that must not be in it; a recipe names its own")
+      .option("--format <format>", "format of the data; default: told from the rows")
+      .option(
+        "--set <key=value>",
+        "set a key of the recipe; may be given several times",
+        (v: string, list: string[]) => [...list, v],
+        [],
+      )
+      .option("--seed <n>", "seed of what is drawn", integer("seed"), 1)
+      .option("--html <file>", "write a self-contained page")
+      .option("--strict", "exit with status 1 where there are errors")
+      .option("--json", "print the result as one line of JSON");
+    for (const { flag, says } of modelChecks) command.option(flag, says);
+    command.action((name: string, options: CheckCommandOptions) => check(name, options));
+  },
+};
+
+async function check(name: string, options: CheckCommandOptions): Promise<void> {
+  const source = await dataSource(name, options);
+  const wanted = modelChecks.filter((c) => c.wanted(options));
+  const checks = await Promise.all(wanted.map((c) => c.load(source.model ?? "")));
+  const progress = new ProgressLine(process.stderr);
+  const report = await interruptible("interrupted", (signal) =>
+    checkData(source.data, {
+      against: options.against ?? source.held,
+      format: source.format,
+      kinds: source.kinds,
+      rowKind: source.rowKind,
+      builder: source.builder,
+      seed: options.seed,
+      checks,
+      signal,
+      onProgress: (text) => progress.update(text),
+    }),
+  ).finally(() => progress.clear());
+  if (options.html !== undefined) await writeFileAtomic(options.html, checkPage(report));
+  if (options.json) await printJson(report);
+  else
+    await print(
+      `${shown(report).join("\n")}\n${options.html === undefined ? "" : `\npage  ${options.html}\n`}`,
+    );
+  const errors = report.checks.filter((c) => c.status === "error").length;
+  if (options.strict && errors > 0) {
+    throw new WorkError({
+      code: "data-not-good",
+      what: `${errors} of ${report.checks.length} checks found errors`,
+      where: report.data,
+    });
+  }
+}
+
+const colours: Readonly<Record<CheckedQuestion["status"], Parameters<typeof styled>[0]>> = {
+  error: ["bold", "red"],
+  warning: "yellow",
+  note: "cyan",
+  ok: "green",
+  "left out": "dim",
+};
+const signs: Readonly<Record<Severity, string>> = { error: "✗", warning: "!", note: "·" };
+
+function shown({ data, against, format, records, checks }: DataReport): string[] {
+  const head = [
+    `${data}: ${records} records of ${dataFormats[format.name].title} (${format.reason})`,
+    ...(against === undefined ? [] : [`held out: ${against}`]),
+  ];
+  return [...head, ...checks.flatMap((c) => ["", ...lines(c)])];
+}
+
+function lines({ title, status, findings, numbers, leftOut }: CheckedQuestion): string[] {
+  const head = `${styled("bold", title)}  ${styled(colours[status], status)}${leftOut === undefined ? "" : styled("dim", `  ${leftOut}`)}`;
+  const facts = Object.entries(numbers).map(([name, value]) => `${name} ${shownNumber(value)}`);
+  const told = findings.flatMap(({ severity, title: what, why, remedy, examples }) => [
+    `  ${styled(colours[severity], `${signs[severity]} ${what}`)}`,
+    `    ${why}. ${remedy}.`,
+    ...examples
+      .slice(0, 3)
+      .map(({ at, text }) => styled("dim", `    ${at}${text === undefined ? "" : `  ${text}`}`)),
+  ]);
+  return [head, ...(facts.length > 0 ? [styled("dim", `  ${facts.join(" · ")}`)] : []), ...told];
+}
