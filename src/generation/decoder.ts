@@ -7,10 +7,10 @@ import { Graph } from "../engine/graph.ts";
 import { gatherRows } from "../engine/ops/indexing.ts";
 import { type BoundProgram, compile } from "../engine/program.ts";
 import { type Tensor, dim } from "../engine/tensor.ts";
+import { declareModel, modelArrays } from "../models/declare.ts";
 import type { LanguageModel } from "../models/language-model.ts";
 import { type LayerCache, cacheWidth, cachedAttention, fullAttention } from "../nn/attention.ts";
 import { layerMasks } from "../nn/masks.ts";
-import { declareWeights } from "../nn/parameters.ts";
 import { roundedUp } from "../scoring/packing.ts";
 
 export interface SlotPrompt {
@@ -145,10 +145,10 @@ export class Decoder {
   }
 
   async #compileStep(): Promise<StepProgram> {
-    const { architecture, weights, backend } = this.#model;
+    const { architecture, backend } = this.#model;
     const { kvHeads, headDim } = architecture.attention;
     const graph = new Graph();
-    const declared = declareWeights(graph, architecture.parameters);
+    const declared = declareModel(graph, this.#model);
     const [slots, half] = [dim("tokens", this.slots), dim("half", architecture.rope.width / 2)];
     const shape = [
       slots,
@@ -194,7 +194,7 @@ export class Decoder {
     };
     const memory = (prefix: string) => caches(prefix, (i) => this.#caches[i]) as Record<string, Float32Array>;
     const bound = program.bind(
-      { ...weights.named(), ...arrays, order: ascending(this.slots), ...memory("past") },
+      { ...modelArrays(this.#model), ...arrays, order: ascending(this.slots), ...memory("past") },
       memory("new"),
     );
     return { ...arrays, bound, release: () => program.release() };
@@ -227,9 +227,9 @@ async function compilePrompt(
   rowCount: number,
   columns: number,
 ): Promise<PromptProgram> {
-  const { architecture, weights, backend } = model;
+  const { architecture, backend } = model;
   const graph = new Graph();
-  const declared = declareWeights(graph, architecture.parameters);
+  const declared = declareModel(graph, model);
   const [rows, time] = [dim("rows", rowCount), dim("time", columns)];
   const tokens = dim("tokens", rowCount * columns);
   const half = dim("half", architecture.rope.width / 2);
@@ -258,7 +258,7 @@ async function compilePrompt(
     last: new BigInt64Array(rowCount),
   };
   const bound = program.bind({
-    ...weights.named(),
+    ...modelArrays(model),
     ...arrays,
     mask: causalMask(rowCount, columns),
     // Columns beyond the context hold padding only.

@@ -5,13 +5,14 @@
 import type { Backend } from "../engine/backends/backend.ts";
 import { sha256 } from "../formats/sha256.ts";
 import { configText } from "../formats/hugging-face-config.ts";
-import { locateModel } from "../formats/locations.ts";
+import { baseOfAdapter, isAdapterFolder, locateModel } from "../formats/locations.ts";
 import { writeWeights } from "../formats/weights.ts";
 import { isGgufPath } from "../formats/gguf.ts";
 import { copyFile, exists, joinPath, writeFileAtomic } from "../formats/files.ts";
 import { RequestError } from "../errors.ts";
 import { ParameterArray, layoutOf } from "../nn/parameters.ts";
 import { readTokenizerFiles } from "../text/tokenizer-files.ts";
+import { type Adapter, copyOfAdapter } from "./adapter/adapter.ts";
 import { architectureOf } from "./architectures.ts";
 import type { CausalLm } from "./causal-lm.ts";
 import { openModelSource } from "./model-source.ts";
@@ -19,17 +20,40 @@ import { openModelSource } from "./model-source.ts";
 export interface LanguageModel {
   readonly architecture: CausalLm;
   readonly weights: ParameterArray;
+  /** What trains in place of the weights, which then stay as they are. */
+  readonly adapter?: Adapter;
   readonly backend: Backend;
   /** The folder or GGUF file it was read from; undefined for a model made from scratch. */
   readonly folder?: string;
+  /** How the model beneath an adapter, or this one, was named by whoever asked for it. */
+  readonly name?: string;
   /** Ids that end a completion: generation_config.json's, else config.json's. */
   readonly endIds: readonly number[];
   readonly beginId?: number;
 }
 
-/** Reads a Hugging Face folder or a GGUF file, here or on the hub (`hf://owner/name`). Throws where a file is missing or broken, a tensor is missing, unknown or of another shape. */
+/**
+ * Reads a Hugging Face folder, a GGUF file or the folder of an adapter, with the model beneath it, here or on the hub
+ * (`hf://owner/name`). Throws where a file is missing or broken, a tensor is missing, unknown or of another shape.
+ */
 export async function loadLanguageModel(name: string, backend: Backend): Promise<LanguageModel> {
-  const { path: folder } = await locateModel(name);
+  const located = await locateModel(name);
+  if (!(await isAdapterFolder(located.path))) return loadFullModel(located, backend);
+  const base = await loadFullModel(await locateModel(await baseOfAdapter(located.path)), backend);
+  return withAdapterOf(base, located.path);
+}
+
+/** The model with the adapter of a folder beside its weights. Throws where they do not belong together. */
+export async function withAdapterOf(base: LanguageModel, folder: string): Promise<LanguageModel> {
+  const { readAdapter } = await import("./adapter/peft-files.ts");
+  const { adapter } = await readAdapter(folder, base);
+  return { ...base, adapter };
+}
+
+async function loadFullModel(
+  { path: folder, name }: { readonly path: string; readonly name: string },
+  backend: Backend,
+): Promise<LanguageModel> {
   const { config, generationConfig, configPath, openWeights } = await openModelSource(folder);
   const architecture = architectureOf(config, configPath);
   const weights = ParameterArray.allocate(backend, layoutOf(architecture.parameters));
@@ -79,7 +103,7 @@ export async function loadLanguageModel(name: string, backend: Backend): Promise
     }
     await source.readFloat32(stored, weights.view(p.name));
   }
-  return { architecture, weights, backend, folder, ...specialIds(config, generationConfig) };
+  return { architecture, weights, backend, folder, name, ...specialIds(config, generationConfig) };
 }
 
 /** What a model's files say of it beside its weights, which are not read. */
@@ -91,7 +115,9 @@ export interface ModelFacts {
 
 /** Reads the configuration of a Hugging Face folder or a GGUF file, here or on the hub, and no weights. */
 export async function readModelFacts(name: string): Promise<ModelFacts> {
-  const { config, generationConfig, configPath } = await openModelSource((await locateModel(name)).path);
+  const { path } = await locateModel(name);
+  if (await isAdapterFolder(path)) return readModelFacts(await baseOfAdapter(path));
+  const { config, generationConfig, configPath } = await openModelSource(path);
   return { architecture: architectureOf(config, configPath), ...specialIds(config, generationConfig) };
 }
 
@@ -107,11 +133,23 @@ export function newLanguageModel(
   return { architecture, weights, backend, ...specialIds(config, undefined) };
 }
 
-/** The same model with a copy of the weights: the reference of a run, which does not move. */
+/**
+ * The same model, with a copy of what trains: the reference of a run, which does not move. Beneath a fresh adapter it is the model
+ * without one, in the same memory.
+ */
 export function copyOf(model: LanguageModel): LanguageModel {
-  const weights = ParameterArray.allocate(model.backend, model.weights.layout);
+  const { adapter, backend } = model;
+  if (adapter) return { ...model, adapter: adapter.fresh ? undefined : copyOfAdapter(adapter, backend) };
+  const weights = ParameterArray.allocate(backend, model.weights.layout);
   weights.flat.set(model.weights.flat);
   return { ...model, weights };
+}
+
+/** Frees what a copy of a model has of its own. */
+export function releaseCopy(copy: LanguageModel, of: LanguageModel | undefined): void {
+  const free = (array: ParameterArray) => copy.backend.free(array.flat.buffer as ArrayBuffer);
+  if (copy.adapter && copy.adapter !== of?.adapter) free(copy.adapter.weights);
+  if (copy.weights !== of?.weights) free(copy.weights);
 }
 
 export interface SaveOptions {
@@ -135,6 +173,8 @@ export async function saveLanguageModel(
   options: SaveOptions = {},
 ): Promise<void> {
   const { dtype = "F32", tokenizerFrom = model.folder } = options;
+  if (model.adapter)
+    throw new TypeError("a model with an adapter is merged before it is saved, or saved as an adapter");
   // The type to compute with; files in half precision are only stored so.
   const config = { ...model.architecture.toConfig(), torch_dtype: "float32" };
   await writeFileAtomic(joinPath(folder, "config.json"), configText(config));
@@ -144,6 +184,22 @@ export async function saveLanguageModel(
     data: model.weights.view(p.name),
   }));
   await writeWeights(folder, tensors, { dtype });
+  await saveTokenizer(model, folder, tokenizerFrom);
+}
+
+/** Writes the folder of a model's adapter into an existing, empty one: PEFT's files, and the tokenizer beside them. */
+export async function saveAdapter(model: LanguageModel, folder: string): Promise<void> {
+  const { writeAdapter } = await import("./adapter/peft-files.ts");
+  await writeAdapter(model, folder);
+  await saveTokenizer(model, folder);
+}
+
+/** Writes the files of a model's tokenizer and of its generation settings into a folder. */
+export async function saveTokenizer(
+  model: LanguageModel,
+  folder: string,
+  tokenizerFrom = model.folder,
+): Promise<void> {
   if (tokenizerFrom === undefined) return;
   if (isGgufPath(tokenizerFrom)) return writeCompanions(model, folder, tokenizerFrom);
   for (const name of companions) {
@@ -166,9 +222,15 @@ async function writeCompanions(model: LanguageModel, folder: string, gguf: strin
 
 /** A digest of architecture and weights: equal for models that score alike. */
 export function fingerprint(model: LanguageModel): string {
-  const { flat } = model.weights;
-  const weights = sha256(new Uint8Array(flat.buffer, flat.byteOffset, flat.byteLength));
-  return sha256(JSON.stringify([model.architecture.toConfig(), weights]));
+  const digest = ({ flat }: ParameterArray) =>
+    sha256(new Uint8Array(flat.buffer, flat.byteOffset, flat.byteLength));
+  const { architecture, weights, adapter } = model;
+  const own = adapter && [
+    digest(adapter.weights),
+    adapter.modules.map(({ path, scale }) => [path, scale]),
+    adapter.config.dora,
+  ];
+  return sha256(JSON.stringify([architecture.toConfig(), digest(weights), ...(own ? [own] : [])]));
 }
 
 function specialIds(

@@ -7,6 +7,7 @@ import { gatherRows } from "../engine/ops/indexing.ts";
 import { linear, linearInOut } from "../engine/ops/matmul.ts";
 import { layerNorm, rmsNorm } from "../engine/ops/normalization.ts";
 import type { Dim, Tensor } from "../engine/tensor.ts";
+import { adaptedLinear } from "./lora.ts";
 import type { ParameterSpec, Weights } from "./parameters.ts";
 
 export interface Layer {
@@ -33,10 +34,19 @@ export function linearLayer(
   const product = inOut ? linearInOut : linear;
   return {
     parameters: [
-      { name: `${name}.weight`, shape, initial: { normal: std } },
+      {
+        name: `${name}.weight`,
+        shape,
+        initial: { normal: std },
+        linear: inOut ? "in-out" : "out-in",
+      },
       ...(bias ? [vector(`${name}.bias`, output, 0)] : []),
     ],
-    apply: (w, x) => product(x, w(`${name}.weight`), bias ? w(`${name}.bias`) : undefined),
+    apply(w, x) {
+      const own = { weight: w(`${name}.weight`), bias: bias ? w(`${name}.bias`) : undefined, inOut };
+      const lora = w.lora?.(name);
+      return lora ? adaptedLinear(x, own, lora) : product(x, own.weight, own.bias);
+    },
   };
 }
 

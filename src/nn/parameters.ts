@@ -7,13 +7,17 @@ import type { Backend } from "../engine/backends/backend.ts";
 import type { Graph } from "../engine/graph.ts";
 import { random } from "../engine/random.ts";
 import { type Shape, type Tensor, elementsOf } from "../engine/tensor.ts";
+import type { LoraTensors } from "./lora.ts";
 
 export interface ParameterSpec {
   /** The name in the checkpoint, as `transformers` has it. */
   readonly name: string;
   readonly shape: Shape;
-  /** Value before training from scratch: normal with this standard deviation, or a constant. */
-  readonly initial: { readonly normal: number } | { readonly constant: number };
+  /** Value before training from scratch: normal with this standard deviation, uniform between minus and plus this, or a constant. */
+  readonly initial:
+    { readonly normal: number } | { readonly constant: number } | { readonly uniform: number };
+  /** Set for the matrix of a linear layer, which adapters may change: how it is stored. */
+  readonly linear?: "out-in" | "in-out";
 }
 
 export interface Placement extends ParameterSpec {
@@ -94,14 +98,23 @@ export class ParameterArray {
         view.fill(p.initial.constant);
         continue;
       }
+      const { initial } = p;
       const rng = random(seed, "initial", p.name);
-      for (let i = 0; i < view.length; i++) view[i] = p.initial.normal * rng.normal();
+      const draw =
+        "normal" in initial
+          ? () => initial.normal * rng.normal()
+          : () => initial.uniform * (2 * rng.uniform() - 1);
+      for (let i = 0; i < view.length; i++) view[i] = draw();
     }
   }
 }
 
 /** The parameters as inputs of a graph, by their checkpoint names. */
-export type Weights = (name: string) => Tensor;
+export interface Weights {
+  (name: string): Tensor;
+  /** What is added to a linear layer, by the layer's name. */
+  readonly lora?: (layer: string) => LoraTensors | undefined;
+}
 
 /** Declares every parameter as an input of the graph, its name behind a prefix. */
 export function declareWeights(

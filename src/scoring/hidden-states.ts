@@ -5,8 +5,8 @@
 import { Graph } from "../engine/graph.ts";
 import { gatherRows } from "../engine/ops/indexing.ts";
 import { compile } from "../engine/program.ts";
+import { declareModel, modelArrays } from "../models/declare.ts";
 import type { LanguageModel } from "../models/language-model.ts";
-import { declareWeights } from "../nn/parameters.ts";
 import type { PackShape, PackedBatch, RoleLayout } from "./packing.ts";
 import { ReusableProgram } from "./reusable-program.ts";
 import { batchArrays, declareBatch, hiddenStates } from "./text-graph.ts";
@@ -29,13 +29,13 @@ export class HiddenStates {
   }
 
   async #compile(shape: PackShape, roles: readonly RoleLayout[]): Promise<ReusableProgram> {
-    const { architecture, weights, backend } = this.#model;
+    const { architecture, backend } = this.#model;
     const graph = new Graph();
-    const declared = declareWeights(graph, architecture.parameters);
+    const declared = declareModel(graph, this.#model);
     const inputs = declareBatch(graph, architecture, shape, roles);
     const states = gatherRows(hiddenStates(architecture, declared.weights, inputs), inputs.index);
     const program = await compile(backend, graph, { states });
-    return new ReusableProgram(program, weights.named());
+    return new ReusableProgram(program, modelArrays(this.#model));
   }
 
   /** Frees its programs. */

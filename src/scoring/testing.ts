@@ -5,10 +5,10 @@ import { div, mul, neg } from "../engine/ops/elementwise.ts";
 import { sum } from "../engine/ops/reduce.ts";
 import { evaluate } from "../engine/program.ts";
 import type { Tensor } from "../engine/tensor.ts";
-import { declareWeights } from "../nn/parameters.ts";
 import { pack } from "./packing.ts";
 import { batchArrays, scoreText } from "./text-graph.ts";
 import type { CausalLm } from "../models/causal-lm.ts";
+import { declareModel, modelArrays } from "../models/declare.ts";
 import type { LanguageModel } from "../models/language-model.ts";
 
 const roles = [{ name: "completion", many: false }];
@@ -24,26 +24,26 @@ export async function lossAndGradientNorms(
   model: LanguageModel,
   ids: readonly number[],
 ): Promise<{ loss: number; norms: Record<string, number> }> {
-  const { architecture, weights, backend } = model;
+  const { architecture, backend } = model;
   const batch = packedRow(ids, architecture);
   const graph = new Graph();
-  const declared = declareWeights(graph, architecture.parameters);
+  const declared = declareModel(graph, model);
   const [{ logps }] = scoreText(graph, architecture, declared.weights, batch.shape, roles).roles;
   // Only the first ids.length - 1 scored slots are real; the others are padding.
   const real = graph.input("real", "float", logps.shape);
   const loss = neg(div(sum(mul(logps, real)), ids.length - 1));
   const outputs: Record<string, Tensor> = { loss };
-  gradients(loss, declared.tensors).forEach((g, i) => {
-    if (g) outputs[`gradient/${declared.tensors[i].id}`] = g;
+  gradients(loss, declared.trained).forEach((g, i) => {
+    if (g) outputs[`gradient/${declared.trained[i].id}`] = g;
   });
   const mask = Float32Array.from({ length: batch.targets.length }, (_, i) => Number(i < ids.length - 1));
-  const given = { ...weights.named(), ...batchArrays(batch, roles), real: mask };
+  const given = { ...modelArrays(model), ...batchArrays(batch, roles), real: mask };
   const results = await evaluate(backend, graph, outputs, given);
   const norm = (name: string) =>
     Math.sqrt((results[`gradient/${name}`] as Float32Array).reduce((a, b) => a + b * b, 0));
   return {
     loss: Number(results.loss[0]),
-    norms: Object.fromEntries(declared.tensors.map((t) => [t.id, norm(t.id)])),
+    norms: Object.fromEntries(declared.trained.map((t) => [t.id, norm(t.id)])),
   };
 }
 
@@ -52,10 +52,10 @@ export async function readRow(
   model: LanguageModel,
   ids: readonly number[],
 ): Promise<{ logits: number[][]; lastStates: number[][] }> {
-  const { architecture, weights, backend } = model;
+  const { architecture, backend } = model;
   const batch = packedRow(ids, architecture);
   const graph = new Graph();
-  const declared = declareWeights(graph, architecture.parameters);
+  const declared = declareModel(graph, model);
   const outputs: Record<string, Tensor> = {};
   let layers = 0;
   const watched: CausalLm = {
@@ -67,7 +67,7 @@ export async function readRow(
     },
   };
   scoreText(graph, watched, declared.weights, batch.shape, roles);
-  const given = { ...weights.named(), ...batchArrays(batch, roles) };
+  const given = { ...modelArrays(model), ...batchArrays(batch, roles) };
   const results = await evaluate(backend, graph, outputs, given);
   const row = (name: string, t: number, width: number) =>
     Array.from((results[name] as Float32Array).subarray(t * width, (t + 1) * width));
@@ -81,12 +81,12 @@ export async function readRow(
 
 /** Hidden states after the final norm of every token of one row. */
 export async function readStates(model: LanguageModel, ids: readonly number[]): Promise<number[][]> {
-  const { architecture, weights, backend } = model;
+  const { architecture, backend } = model;
   const batch = packedRow(ids, architecture);
   const graph = new Graph();
-  const declared = declareWeights(graph, architecture.parameters);
+  const declared = declareModel(graph, model);
   const { hidden } = scoreText(graph, architecture, declared.weights, batch.shape, roles);
-  const given = { ...weights.named(), ...batchArrays(batch, roles) };
+  const given = { ...modelArrays(model), ...batchArrays(batch, roles) };
   const flat = (await evaluate(backend, graph, { hidden }, given)).hidden as Float32Array;
   const width = architecture.hiddenSize;
   return ids.map((_, t) => Array.from(flat.subarray(t * width, (t + 1) * width)));

@@ -5,8 +5,8 @@
 import { type Scorable, rolesIn, tokensOf } from "../data/token-row.ts";
 import { Graph } from "../engine/graph.ts";
 import { compile } from "../engine/program.ts";
+import { declareModel, modelArrays } from "../models/declare.ts";
 import type { LanguageModel } from "../models/language-model.ts";
-import { declareWeights } from "../nn/parameters.ts";
 import { type PackShape, type PackedBatch, type RoleLayout, pack, roundedUp } from "./packing.ts";
 import { ReusableProgram } from "./reusable-program.ts";
 import { batchArrays, scoreText } from "./text-graph.ts";
@@ -76,13 +76,13 @@ export class TextScorer {
   }
 
   async #compile(shape: PackShape, roles: readonly RoleLayout[]): Promise<ReusableProgram> {
-    const { architecture, weights, backend } = this.#model;
+    const { architecture, backend } = this.#model;
     const graph = new Graph();
-    const declared = declareWeights(graph, architecture.parameters);
+    const declared = declareModel(graph, this.#model);
     const scores = scoreText(graph, architecture, declared.weights, shape, roles);
     const outputs = Object.fromEntries(roles.map((role, k) => [`logps/${role.name}`, scores.roles[k].logps]));
     const program = await compile(backend, graph, outputs);
-    return new ReusableProgram(program, weights.named());
+    return new ReusableProgram(program, modelArrays(this.#model));
   }
 
   /** Frees its programs. */

@@ -3,6 +3,7 @@ import { RequestError } from "../errors.ts";
 import { exists, joinPath, readJson, readText } from "../formats/files.ts";
 import { metadataReader } from "../formats/gguf-metadata.ts";
 import { isGgufPath, openGguf } from "../formats/gguf.ts";
+import { baseOfAdapter, isAdapterFolder, locateModel } from "../formats/locations.ts";
 import { sha256 } from "../formats/sha256.ts";
 import { hasGgufTokenizer, tokenizerFromGguf } from "./gguf/read.ts";
 
@@ -26,7 +27,8 @@ export async function readTokenizerFiles(path: string): Promise<TokenizerFiles |
     return hasGgufTokenizer(read) ? { where: path, ...tokenizerFromGguf(read) } : undefined;
   }
   const where = joinPath(path, "tokenizer.json");
-  if (!(await exists(where))) return undefined;
+  if (!(await exists(where)))
+    return (await isAdapterFolder(path)) ? readTokenizerFiles(await beneath(path)) : undefined;
   const [config, template] = ["tokenizer_config.json", "chat_template.jinja"].map((n) => joinPath(path, n));
   return {
     where,
@@ -39,7 +41,10 @@ export async function readTokenizerFiles(path: string): Promise<TokenizerFiles |
 
 /** Whether a folder or GGUF file has a tokenizer. */
 export async function hasTokenizerFiles(path: string): Promise<boolean> {
-  if (!isGgufPath(path)) return exists(joinPath(path, "tokenizer.json"));
+  if (!isGgufPath(path)) {
+    if (await exists(joinPath(path, "tokenizer.json"))) return true;
+    return (await isAdapterFolder(path)) && hasTokenizerFiles(await beneath(path));
+  }
   return hasGgufTokenizer(metadataReader((await openGguf(path)).metadata, path));
 }
 
@@ -50,6 +55,10 @@ export async function tokenizerFingerprint(path: string): Promise<string> {
   const text = JSON.stringify([tokenizerJson, tokenizerConfigJson, chatTemplate]);
   return sha256(text.includes("strftime_now") ? text + new Date().toDateString() : text);
 }
+
+/** Where the model is that an adapter belongs beside: an adapter that comes without a tokenizer has that one's. */
+const beneath = async (adapter: string): Promise<string> =>
+  (await locateModel(await baseOfAdapter(adapter))).path;
 
 function asObject(value: unknown, where: string): Json {
   if (typeof value === "object" && value !== null && !Array.isArray(value)) return value as Json;

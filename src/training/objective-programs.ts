@@ -13,6 +13,7 @@ import { Graph } from "../engine/graph.ts";
 import { segmentSum } from "../engine/ops/indexing.ts";
 import { compile } from "../engine/program.ts";
 import type { Tensor } from "../engine/tensor.ts";
+import { modelArrays } from "../models/declare.ts";
 import type { LanguageModel } from "../models/language-model.ts";
 import { type Term, combine } from "../objectives/combined.ts";
 import { evaluateExamples } from "../objectives/evaluate-examples.ts";
@@ -284,8 +285,9 @@ export class ObjectivePrograms {
         Float32Array
       >;
     const fixed = {
+      ...modelArrays(model),
       ...arrays("", "weights"),
-      ...reference?.weights.named(referencePrefix),
+      ...(reference && modelArrays(reference, { base: referencePrefix })),
       ...(this.#options.computeGradients && arrays(ontoPrefix, "gradients")),
     };
     const into = this.#options.computeGradients ? arrays(gradientPrefix, "gradients") : {};

@@ -10,6 +10,7 @@ import { type LanguageModel, loadLanguageModel } from "../models/language-model.
 import { type Term, checkBatch } from "../objectives/combined.ts";
 import { type Touched, touchedBy } from "../objectives/touched.ts";
 import { type Tokenizer, hasTokenizer, loadTokenizer } from "../text/tokenizer.ts";
+import { adaptedModel } from "./adapted-model.ts";
 import type { Recipe } from "./recipe.ts";
 import { tokenizerOf, trainingRows } from "./training-rows.ts";
 
@@ -62,7 +63,7 @@ export async function prepare(
   const { terms } = given;
   const backend =
     given.backend ?? (await openBackend({ threads: recipe.threads === "auto" ? undefined : recipe.threads }));
-  const model = given.model ?? (await loadLanguageModel(recipe.model, backend));
+  const model = await policyOf(recipe, given, backend);
   const tokenizer =
     given.tokenizer ?? ((await hasTokenizer(recipe.model)) ? await loadTokenizer(recipe.model) : undefined);
   const maxLength = Math.min(recipe.data.maxLength ?? 512, model.architecture.context);
@@ -148,6 +149,12 @@ export async function prepare(
     fields,
     present: new Set(all.flatMap(rolesIn)),
   };
+}
+
+/** The model of the recipe, with its adapter where it asks for one. */
+async function policyOf(recipe: Recipe, given: Given, backend: Backend): Promise<LanguageModel> {
+  const model = given.model ?? (await loadLanguageModel(recipe.model, backend));
+  return recipe.adapter ? adaptedModel(model, recipe.adapter, recipe.train.seed) : model;
 }
 
 /** Every batch must hold as many records as the objectives need, the last one of an epoch too. */

@@ -4,6 +4,7 @@
  */
 import { parse as parseYaml, stringify as toYaml } from "yaml";
 import { z } from "zod";
+import { type AdapterConfig, adapterSchema } from "../models/adapter/config.ts";
 import { RequestError, nearest } from "../errors.ts";
 import { dirName, exists, packageFolder, readText, resolvePath } from "../formats/files.ts";
 import { isHubName } from "../formats/hub-name.ts";
@@ -48,7 +49,8 @@ export const recipeSchema = z.strictObject({
   options: z.record(z.string(), z.unknown()).default({}),
   model: z.string(),
   reference: z.string().default("same"),
-  adapter: z.unknown().optional(),
+  /** Absent: all weights train. */
+  adapter: adapterSchema.extend({ from: z.string().optional() }).strict().optional(),
   data: z.strictObject({
     train: z.string(),
     eval: z.string().optional(),
@@ -124,12 +126,14 @@ export const recipeSchema = z.strictObject({
   memory: z.string().default("auto"),
 });
 
-export type Recipe = z.output<typeof recipeSchema>;
+/** The settings of an adapter, or the folder of one to go on with. */
+export type AdapterSetting = AdapterConfig | { readonly from: string };
+
+export type Recipe = Omit<z.output<typeof recipeSchema>, "adapter"> & { readonly adapter?: AdapterSetting };
 export type RecipeInput = z.input<typeof recipeSchema>;
 
 /** Values of keys that are agreed on but not built yet. */
 const notBuilt: readonly { key: string; built: readonly unknown[] }[] = [
-  { key: "adapter", built: [undefined] },
   { key: "device", built: ["cpu"] },
   { key: "memory", built: ["auto"] },
 ];
@@ -139,7 +143,11 @@ export function parseRecipe(value: unknown, where: string): Recipe {
   const result = recipeSchema.safeParse(value);
   if (!result.success) throw recipeError(result.error.issues[0], where);
   const given = (value as { train?: Readonly<Record<string, unknown>> }).train ?? {};
-  const recipe = { ...result.data, train: resolvedTraining(result.data.train, given, where) };
+  const recipe = {
+    ...result.data,
+    adapter: resolvedAdapter(result.data.adapter, (value as RecipeInput).adapter, where),
+    train: resolvedTraining(result.data.train, given, where),
+  };
   if ((recipe.method === undefined) === (recipe.objective === undefined)) {
     throw new RequestError({
       code: "recipe-invalid",
@@ -166,6 +174,26 @@ export function parseRecipe(value: unknown, where: string): Recipe {
     }
   }
   return recipe;
+}
+
+/** With the defaults of adapters; one that goes on from a folder has that folder's settings and no others. */
+function resolvedAdapter(
+  read: z.output<typeof recipeSchema>["adapter"],
+  given: RecipeInput["adapter"],
+  where: string,
+): AdapterSetting | undefined {
+  if (read === undefined) return undefined;
+  const { from, ...settings } = read;
+  if (from === undefined) return settings;
+  const other = Object.keys(given ?? {}).find((key) => key !== "from");
+  if (other === undefined) return { from };
+  throw new RequestError({
+    code: "recipe-invalid",
+    what: `adapter.${other} is set, and adapter.from too`,
+    where,
+    why: "an adapter that training goes on with has the settings of its folder",
+    fix: "Leave one of them out",
+  });
 }
 
 /** The options of an optimizer out of a recipe's training settings. */
@@ -243,6 +271,8 @@ export async function loadRecipe(path: string, settings: readonly string[] = [])
   return {
     ...recipe,
     model: await found(recipe.model),
+    ...(recipe.adapter &&
+      "from" in recipe.adapter && { adapter: { from: await found(recipe.adapter.from) } }),
     reference: ["same", "none"].includes(recipe.reference) ? recipe.reference : await found(recipe.reference),
     data: {
       ...recipe.data,

@@ -3,7 +3,8 @@
  * policy moves; one that follows the policy where the objective says so. Scores that never change are taken once, from a cache.
  */
 import { promptSuffix } from "../data/record-kinds.ts";
-import { type LanguageModel, copyOf, loadLanguageModel } from "../models/language-model.ts";
+import { mergedCopy } from "../models/adapter/merge.ts";
+import { type LanguageModel, copyOf, loadLanguageModel, releaseCopy } from "../models/language-model.ts";
 import type { RowScores } from "../scoring/text-scorer.ts";
 import type { Prepared } from "./prepare.ts";
 import { referenceScores } from "./reference-scores.ts";
@@ -44,7 +45,7 @@ export async function referencesOf(prepared: Prepared): Promise<References> {
   );
   const needsLive = sync !== undefined || touched.referenceVocabulary || askedLive;
   const owned = new Set<LanguageModel>();
-  const release = () => owned.forEach((m) => backend.free(m.weights.flat.buffer as ArrayBuffer));
+  const release = () => owned.forEach((m) => releaseCopy(m, model));
   const own = (copy: LanguageModel) => {
     owned.add(copy);
     return copy;
@@ -52,13 +53,15 @@ export async function referencesOf(prepared: Prepared): Promise<References> {
   if (!touched.reference && !measured) return { release };
 
   const other = recipe.reference !== "same" && recipe.reference !== "none";
-  const start = other ? own(await loadLanguageModel(recipe.reference, backend)) : model;
+  // A fresh adapter has changed nothing: the model without it is where the policy starts.
+  const same = model.adapter?.fresh ? copyOf(model) : model;
+  const start = other ? own(await loadLanguageModel(recipe.reference, backend)) : same;
   // The start is taken down before the policy moves: whoever needs it later gets a copy that stays.
   const frozen = other ? start : measured || needsLive ? own(copyOf(model)) : model;
   const references: References = {
     release,
     ...(measured && { base: frozen }),
-    ...(needsLive && { live: sync ? own(copyOf(frozen)) : frozen }),
+    ...(needsLive && { live: sync ? own(mergedCopy(frozen)) : frozen }),
     ...(sync && { sync }),
   };
   if (cachedRoles.length === 0) return references;
@@ -66,8 +69,13 @@ export async function referencesOf(prepared: Prepared): Promise<References> {
   return { ...references, train: scores.slice(0, rows.length), held: scores.slice(rows.length), cached };
 }
 
-/** reference ← mix · policy + (1 - mix) · reference (TR-DPO, Gorbatovski et al., arXiv:2404.09656). */
+/**
+ * reference ← mix · policy + (1 - mix) · reference (TR-DPO, Gorbatovski et al., arXiv:2404.09656). Weights are mixed, of a policy with
+ * an adapter those that it comes to: a mixture of the adapters' matrices would be another model.
+ */
 export function follow(reference: LanguageModel, policy: LanguageModel, mix: number): void {
-  const [r, p] = [reference.weights.flat, policy.weights.flat];
+  const merged = policy.adapter ? mergedCopy(policy) : policy;
+  const [r, p] = [reference.weights.flat, merged.weights.flat];
   for (let i = 0; i < r.length; i++) r[i] = mix * p[i] + (1 - mix) * r[i];
+  if (policy.adapter) releaseCopy(merged, undefined);
 }

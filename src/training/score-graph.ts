@@ -8,6 +8,7 @@ import type { Graph } from "../engine/graph.ts";
 import { gatherRows } from "../engine/ops/indexing.ts";
 import { linear, matmul } from "../engine/ops/matmul.ts";
 import { type Tensor, dim, relabel } from "../engine/tensor.ts";
+import { declareModel } from "../models/declare.ts";
 import type { LanguageModel } from "../models/language-model.ts";
 import { type Weights, declareWeights } from "../nn/parameters.ts";
 import type { HeadSpec } from "../objectives/definition.ts";
@@ -75,8 +76,8 @@ export function buildScores(graph: Graph, shape: PackShape, options: ScoreGraphO
   const { model, reference, touched, roles, head } = options;
   const { architecture } = model;
   const batch = declareBatch(graph, architecture, shape, roles);
-  const policy = declareWeights(graph, architecture.parameters);
-  const parameters: Record<string, readonly Tensor[]> = { policy: policy.tensors };
+  const policy = declareModel(graph, model);
+  const parameters: Record<string, readonly Tensor[]> = { policy: policy.trained };
   const scores: { -readonly [K in keyof GraphScores]: GraphScores[K] } = {
     policy: scoreBatch(
       graph,
@@ -87,8 +88,8 @@ export function buildScores(graph: Graph, shape: PackShape, options: ScoreGraphO
     ),
   };
   if ([...touched.tokens.values()].some((set) => set.has("slow"))) {
-    const slow = declareWeights(graph, architecture.parameters, prefixOf("slow"));
-    parameters.slow = slow.tensors;
+    const slow = declareModel(graph, model, { own: prefixOf("slow") });
+    parameters.slow = slow.trained;
     const plain = { ...batch, roles: roles.map(({ name, many }) => ({ name, many })) };
     scores.slow = scoreBatch(graph, architecture, slow.weights, plain);
   }
@@ -146,18 +147,14 @@ export function averages(batch: PackedBatch, role: number): Float32Array {
   return matrix;
 }
 
-function referenceInputs(graph: Graph, { architecture }: LanguageModel, shape: PackShape) {
+function referenceInputs(graph: Graph, model: LanguageModel, shape: PackShape) {
+  const { architecture } = model;
   const scored = dim(
     "scored",
     shape.scored.reduce((a, b) => a + b, 0),
   );
   const width = dim("reference width", architecture.hiddenSize);
-  const shapes = new Map(architecture.parameters.map((p) => [p.name, p.shape]));
-  const head = architecture.head((name) => {
-    const own = shapes.get(name);
-    if (!own) throw new RangeError(`no parameter "${name}"`);
-    return inputOnce(graph, referencePrefix + name, "float", own);
-  });
+  const head = architecture.head(declareModel(graph, model, { base: referencePrefix }).weights);
   const states = inputOnce(graph, referenceStates, "float", [scored, width]);
   return {
     hidden: states,

@@ -8,7 +8,7 @@ import type { Sample } from "../evaluation/samples.ts";
 import { exists, joinPath, publishFolder, readJson, writeFileAtomic } from "../formats/files.ts";
 import { appendJsonl, truncateJsonl } from "../formats/jsonl.ts";
 import { writeSafetensors } from "../formats/safetensors.ts";
-import { saveLanguageModel } from "../models/language-model.ts";
+import { saveAdapter, saveLanguageModel } from "../models/language-model.ts";
 import { loadNewestCheckpoint, saveCheckpoint } from "./checkpoint.ts";
 import { Doctor, type Finding, examine } from "./doctor/doctor.ts";
 import { type Evaluation, Evaluator } from "./evaluation.ts";
@@ -259,7 +259,7 @@ async function* runIn(
     updates.conclude();
     const head = keptHead(trained, companions);
     await publishFolder(folder.model, async (aside) => {
-      await saveLanguageModel(model, aside);
+      await (model.adapter ? saveAdapter(model, aside) : saveLanguageModel(model, aside));
       if (head) await writeSafetensors(joinPath(aside, headFile), head);
     });
   } catch (error) {

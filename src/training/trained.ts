@@ -5,6 +5,7 @@
 import type { Backend } from "../engine/backends/backend.ts";
 import type { TensorData } from "../formats/safetensors.ts";
 import { dim } from "../engine/tensor.ts";
+import { trainedWeights } from "../models/declare.ts";
 import type { LanguageModel } from "../models/language-model.ts";
 import { ParameterArray, type ParameterSpec, layoutOf } from "../nn/parameters.ts";
 import type { Term } from "../objectives/combined.ts";
@@ -39,7 +40,8 @@ export function companionsOf(terms: readonly Term[]): Companions {
 
 /** Everything that a run trains, the policy first. */
 export function trainedBy(model: LanguageModel, { slow, head }: Companions, seed: number): Trained[] {
-  const { backend, weights, architecture } = model;
+  const { backend, architecture } = model;
+  const weights = trainedWeights(model);
   const withGradients = (own: ParameterArray) => ({
     weights: own,
     gradients: ParameterArray.allocate(backend, own.layout),

@@ -12,7 +12,8 @@ import { type BoundProgram, compile } from "../../engine/program.ts";
 import { random } from "../../engine/random.ts";
 import { type Tensor, dim } from "../../engine/tensor.ts";
 import type { LanguageModel } from "../../models/language-model.ts";
-import { ParameterArray, declareWeights } from "../../nn/parameters.ts";
+import { declareModel, modelArrays, trainedWeights } from "../../models/declare.ts";
+import { ParameterArray } from "../../nn/parameters.ts";
 import { type PackedBatch, pack } from "../../scoring/packing.ts";
 import { batchArrays, scoreText } from "../../scoring/text-graph.ts";
 import type { ModelShape } from "./shape.ts";
@@ -48,24 +49,24 @@ export function stepGraph(
 ): { graph: Graph; outputs: Record<string, Tensor> } {
   const { architecture } = model;
   const graph = new Graph();
-  const declared = declareWeights(graph, architecture.parameters);
+  const declared = declareModel(graph, model);
   const scores = scoreText(graph, architecture, declared.weights, batch.shape, roles);
   const loss = neg(div(sum(scores.roles[0].logps), batch.index.length));
   const outputs: Record<string, Tensor> = { loss };
-  gradients(loss, declared.tensors).forEach((g, i) => {
-    if (g) outputs[`gradient/${declared.tensors[i].id}`] = g;
+  gradients(loss, declared.trained).forEach((g, i) => {
+    if (g) outputs[`gradient/${declared.trained[i].id}`] = g;
   });
   return { graph, outputs };
 }
 
 /** A compiled step with its gradients in a flat array. */
 export async function stepProgram(model: LanguageModel, batch: PackedBatch): Promise<BoundProgram> {
-  const { backend, weights } = model;
+  const { backend } = model;
   const { graph, outputs } = stepGraph(model, batch);
   const program = await compile(backend, graph, outputs);
   return program.bind(
-    { ...weights.named(), ...batchArrays(batch, roles) },
-    ParameterArray.allocate(backend, weights.layout).named("gradient/"),
+    { ...modelArrays(model), ...batchArrays(batch, roles) },
+    ParameterArray.allocate(backend, trainedWeights(model).layout).named("gradient/"),
   );
 }
 

@@ -97,6 +97,29 @@ function affine(
   ]);
 }
 
+/** base + scale · x Wᵀ in one product: base [tokens, out], x [tokens, in], weight [out, in]. */
+export function scaledProductOnto(base: Tensor, x: Tensor, weight: Tensor, scale: number): Tensor {
+  const fits = sameDim(base.shape[1], weight.shape[0]) && sameDim(x.shape[1], weight.shape[1]);
+  if (!fits || !sameDim(base.shape[0], x.shape[0])) {
+    throw shapeError(
+      "scaledProductOnto",
+      `base ${showShape(base.shape)}, x ${showShape(x.shape)}, weight ${showShape(weight.shape)}`,
+    );
+  }
+  const { graph } = x;
+  const alpha = { float: scale };
+  const y = graph.node("Gemm", [x, weight, base], { shape: base.shape }, { transB: 1, alpha });
+  return graph.record(y, [base, x, weight], (dy, { wants, soFar }) => {
+    const before = soFar(weight);
+    const dWeight = wants[2] ? productOnto([dy, x], weight, before, scale) : undefined;
+    return [
+      wants[0] ? dy : undefined,
+      wants[1] ? graph.node("Gemm", [dy, weight], { shape: x.shape }, { alpha }) : undefined,
+      dWeight && before ? { including: dWeight } : dWeight,
+    ];
+  });
+}
+
 /** A gradient aᵀ b, added to the gradient so far where there is one: the product does that at no cost. */
 export function weightGradient(
   factors: readonly [Tensor, Tensor],
@@ -107,14 +130,15 @@ export function weightGradient(
   return before ? { including: product } : product;
 }
 
-/** aᵀ b in the shape of `like`, plus `before` where it is given. */
+/** scale · aᵀ b in the shape of `like`, plus `before` where it is given. */
 export function productOnto(
   [a, b]: readonly [Tensor, Tensor],
   like: Tensor,
   before: Tensor | undefined,
+  scale = 1,
 ): Tensor {
   const inputs = before ? [a, b, before] : [a, b];
-  return like.graph.node("Gemm", inputs, { shape: like.shape }, { transA: 1 });
+  return like.graph.node("Gemm", inputs, { shape: like.shape }, { transA: 1, alpha: { float: scale } });
 }
 
 function lastTwo(shape: Shape, transposed: boolean) {

@@ -9,7 +9,7 @@ import { softmax } from "../../engine/ops/normalization.ts";
 import { compile } from "../../engine/program.ts";
 import { dim } from "../../engine/tensor.ts";
 import type { LanguageModel } from "../../models/language-model.ts";
-import { declareWeights } from "../../nn/parameters.ts";
+import { declareModel, modelArrays } from "../../models/declare.ts";
 import { HiddenStates } from "../../scoring/hidden-states.ts";
 import { type PackedBatch, pack, roundedUp } from "../../scoring/packing.ts";
 import { ReusableProgram } from "../../scoring/reusable-program.ts";
@@ -114,9 +114,9 @@ class ExactCoefficients {
   }
 
   async #compile(size: number): Promise<ReusableProgram> {
-    const { architecture, weights, backend } = this.#model;
+    const { architecture, backend } = this.#model;
     const graph = new Graph();
-    const declared = declareWeights(graph, architecture.parameters);
+    const declared = declareModel(graph, this.#model);
     const [rows, others] = [dim("rows", size), dim("others", size)];
     const states = graph.input("states", "float", [rows, dim("hidden", architecture.hiddenSize)]);
     const targets = graph.input("targets", "int64", [others]);
@@ -125,7 +125,7 @@ class ExactCoefficients {
       products: matmul(p, p, { transposeB: true }),
       picked: graph.node("Gather", [p, targets], { shape: [rows, others] }, { axis: 1 }),
     };
-    return new ReusableProgram(await compile(backend, graph, outputs), weights.named());
+    return new ReusableProgram(await compile(backend, graph, outputs), modelArrays(this.#model));
   }
 
   async release(): Promise<void> {
