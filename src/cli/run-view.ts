@@ -1,5 +1,6 @@
 /** Shows a run while it happens: phases, a progress line, evaluations, and the table at its end. */
 import type { Sample } from "../evaluation/samples.ts";
+import { parameterCounts } from "../models/declare.ts";
 import type { Evaluation } from "../training/evaluation.ts";
 import type { RunResult } from "../training/result.ts";
 import { Interrupted, type TrainEvent, type TrainOptions, train } from "../training/train.ts";
@@ -75,9 +76,11 @@ function show(event: TrainEvent, progress: ProgressLine): void {
 /** What the run is about to do. */
 function planLines(prepared: Extract<TrainEvent, { type: "prepared" }>["prepared"]): string[] {
   const { model, rows, evalRows, steps, recipe, skipped, truncated, reading } = prepared;
-  const millions = (model.weights.flat.length / 1e6).toFixed(1);
+  const counts = parameterCounts(model);
+  const millions = (n: number) => `${(n / 1e6).toFixed(1)}M`;
+  const adapter = model.adapter ? ` (an adapter of ${millions(counts.trained)} trains)` : "";
   const lines = [
-    `${millions}M parameters, ${rows.length} records to train on${evalRows.length > 0 ? `, ${evalRows.length} held out` : ""}; ` +
+    `${millions(counts.all)} parameters${adapter}, ${rows.length} records to train on${evalRows.length > 0 ? `, ${evalRows.length} held out` : ""}; ` +
       `${steps} steps of ${recipe.train.batchSize} (${recipe.train.microBatch} at a time), ${prepared.backend.threads} threads`,
     ...reading,
   ];

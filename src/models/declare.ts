@@ -4,7 +4,7 @@
  */
 import type { TensorArray } from "../engine/backends/backend.ts";
 import type { Graph } from "../engine/graph.ts";
-import type { Tensor } from "../engine/tensor.ts";
+import { type Tensor, elementsOf } from "../engine/tensor.ts";
 import type { ParameterArray, Weights } from "../nn/parameters.ts";
 import { downName, magnitudeName, upName } from "./adapter/adapter.ts";
 import type { LanguageModel } from "./language-model.ts";
@@ -74,6 +74,12 @@ export function modelArrays(model: LanguageModel, prefixes: Prefixes = {}): Reco
 
 /** The values of one of the model's own parameters, as they are without an adapter. */
 export const readParameter = ({ weights }: LanguageModel, name: string): Float32Array => weights.view(name);
+
+/** How many numbers a model has, those of an adapter not counted, and how many of all train. */
+export function parameterCounts(model: LanguageModel): { readonly all: number; readonly trained: number } {
+  const all = model.architecture.parameters.reduce((n, p) => n + elementsOf(p.shape), 0);
+  return { all, trained: trainedWeights(model).layout.elements };
+}
 
 /** What of a model trains: its adapter's weights, else its own. */
 export const trainedWeights = ({ adapter, weights }: LanguageModel): ParameterArray =>

@@ -7,6 +7,7 @@ import type { Finding } from "../doctor/doctor.ts";
 import type { Evaluation } from "../evaluation.ts";
 import type { Prepared } from "../prepare.ts";
 import { recipeToYaml } from "../recipe.ts";
+import { parameterCounts } from "../../models/declare.ts";
 import type { RunResult } from "../result.ts";
 import type { RunFolder } from "../run-folder.ts";
 import { curves } from "./curves.ts";
@@ -58,8 +59,11 @@ function facts(
   { model, rows, evalRows, recipe, truncated, skipped, warnings }: Prepared,
   result: RunResult,
 ): string {
+  const counts = parameterCounts(model);
+  const millions = (n: number) => `${(n / 1e6).toFixed(2)} M`;
   const items: [string, string][] = [
-    ["parameters", `${(model.weights.flat.length / 1e6).toFixed(2)} M`],
+    ["parameters", millions(counts.all)],
+    ...(model.adapter ? [["of its adapter trained", millions(counts.trained)] as [string, string]] : []),
     ["records", String(rows.length)],
     ["held out", String(evalRows.length)],
     [`steps of ${recipe.train.batchSize}`, String(result.steps)],
