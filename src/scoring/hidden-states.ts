@@ -8,12 +8,13 @@ import { compile } from "../engine/program.ts";
 import { declareModel, modelArrays } from "../models/declare.ts";
 import type { LanguageModel } from "../models/language-model.ts";
 import type { PackShape, PackedBatch, RoleLayout } from "./packing.ts";
+import { ProgramCache } from "./program-cache.ts";
 import { ReusableProgram } from "./reusable-program.ts";
 import { batchArrays, declareBatch, hiddenStates } from "./text-graph.ts";
 
 export class HiddenStates {
   readonly #model: LanguageModel;
-  readonly #programs = new Map<string, Promise<ReusableProgram>>();
+  readonly #programs = new ProgramCache();
 
   constructor(model: LanguageModel) {
     this.#model = model;
@@ -22,9 +23,8 @@ export class HiddenStates {
   /** States that predict each scored token of all roles, [scored, hidden] flat; overwritten by the next call of this shape. */
   async at(batch: PackedBatch, roles: readonly RoleLayout[]): Promise<Float32Array> {
     const key = JSON.stringify(batch.shape);
-    const program = this.#programs.get(key) ?? this.#compile(batch.shape, roles);
-    this.#programs.set(key, program);
-    const bound = await (await program).with(batchArrays(batch, roles));
+    const program = await this.#programs.get(key, () => this.#compile(batch.shape, roles));
+    const bound = await program.with(batchArrays(batch, roles));
     return bound.outputs.states as Float32Array;
   }
 
@@ -40,7 +40,6 @@ export class HiddenStates {
 
   /** Frees its programs. */
   async release(): Promise<void> {
-    for (const program of this.#programs.values()) (await program).release();
-    this.#programs.clear();
+    await this.#programs.release();
   }
 }

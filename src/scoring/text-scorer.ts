@@ -8,6 +8,7 @@ import { compile } from "../engine/program.ts";
 import { declareModel, modelArrays } from "../models/declare.ts";
 import type { LanguageModel } from "../models/language-model.ts";
 import { type PackShape, type PackedBatch, type RoleLayout, pack, roundedUp } from "./packing.ts";
+import { ProgramCache } from "./program-cache.ts";
 import { ReusableProgram } from "./reusable-program.ts";
 import { batchArrays, scoreText } from "./text-graph.ts";
 
@@ -28,7 +29,7 @@ export type RowScores = Readonly<Record<string, readonly Float32Array[]>>;
 
 export class TextScorer {
   readonly #model: LanguageModel;
-  readonly #programs = new Map<string, Promise<ReusableProgram>>();
+  readonly #programs = new ProgramCache();
 
   constructor(model: LanguageModel) {
     this.#model = model;
@@ -69,9 +70,8 @@ export class TextScorer {
 
   async #run(batch: PackedBatch, roles: readonly RoleLayout[]): Promise<Float32Array[]> {
     const key = JSON.stringify([batch.shape, roles]);
-    const program = this.#programs.get(key) ?? this.#compile(batch.shape, roles);
-    this.#programs.set(key, program);
-    const bound = await (await program).with(batchArrays(batch, roles));
+    const program = await this.#programs.get(key, () => this.#compile(batch.shape, roles));
+    const bound = await program.with(batchArrays(batch, roles));
     return roles.map(({ name }) => bound.outputs[`logps/${name}`] as Float32Array);
   }
 
@@ -87,8 +87,7 @@ export class TextScorer {
 
   /** Frees its programs. */
   async release(): Promise<void> {
-    for (const program of this.#programs.values()) (await program).release();
-    this.#programs.clear();
+    await this.#programs.release();
   }
 }
 

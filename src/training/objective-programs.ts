@@ -22,6 +22,7 @@ import type { Touched } from "../objectives/touched.ts";
 import { HiddenStates } from "../scoring/hidden-states.ts";
 import { type PackShape, type PackedBatch, pack } from "../scoring/packing.ts";
 import { type RoleRequest, batchArrays } from "../scoring/text-graph.ts";
+import { ProgramCache } from "../scoring/program-cache.ts";
 import { ReusableProgram } from "../scoring/reusable-program.ts";
 import { type RowScores, TextScorer } from "../scoring/text-scorer.ts";
 import { type Coefficients, WholeBatchScores, coefficientArrays, weightedSum } from "./coupled-scores.ts";
@@ -80,7 +81,7 @@ export interface BatchContext {
 export class ObjectivePrograms {
   readonly #options: ProgramOptions;
   readonly #roles: readonly RoleRequest[];
-  readonly #programs = new Map<string, Promise<ReusableProgram>>();
+  readonly #programs = new ProgramCache();
   readonly #referenceScorer: TextScorer | undefined;
   readonly #referenceStates: HiddenStates | undefined;
 
@@ -114,8 +115,7 @@ export class ObjectivePrograms {
 
   /** Frees its programs and what they worked with. */
   async release(): Promise<void> {
-    for (const program of this.#programs.values()) (await program).release();
-    this.#programs.clear();
+    await this.#programs.release();
     await this.#referenceScorer?.release();
     await this.#referenceStates?.release();
   }
@@ -246,9 +246,8 @@ export class ObjectivePrograms {
   ): Promise<Readonly<Record<string, TensorArray>>> {
     const pull = work.kind === "coefficients" && [work.roles, [...work.coefficients.names].sort()];
     const key = JSON.stringify([work.kind, work.kind === "objective" && work.add, shape, pull]);
-    const program = this.#programs.get(key) ?? this.#compile(work, shape);
-    this.#programs.set(key, program);
-    return (await (await program).with(arrays)).outputs;
+    const program = await this.#programs.get(key, () => this.#compile(work, shape));
+    return (await program.with(arrays)).outputs;
   }
 
   async #compile(work: PieceWork, shape: PackShape): Promise<ReusableProgram> {
