@@ -5,11 +5,11 @@
 import { softcap } from "../engine/ops/elementwise.ts";
 import { linear } from "../engine/ops/matmul.ts";
 import { rotary } from "../engine/ops/rotary.ts";
-import { layerBoundary } from "../engine/ordering.ts";
+import { layerBoundary, recomputed } from "../engine/ordering.ts";
 import { type Dim, type Tensor } from "../engine/tensor.ts";
 import type { HeadShape } from "../nn/attention.ts";
 import type { Layer } from "../nn/layers.ts";
-import type { ParameterSpec, Weights } from "../nn/parameters.ts";
+import { type ParameterSpec, type Weights, tensorsOf } from "../nn/parameters.ts";
 import type { Rope } from "../nn/rotary.ts";
 import type { CausalLm, TokenInputs } from "./causal-lm.ts";
 
@@ -79,16 +79,18 @@ export function assemble(b: Blueprint): CausalLm {
     layerParameters: (i) => b.layers[i].parameters.map((p) => p.name),
     head,
     logits: (w, states) => softcap(linear(states, head(w)), b.finalSoftcap),
-    hidden(w, inputs, attend, observe) {
+    hidden(w, inputs, attend, { observe, recompute = false } = {}) {
       const { cos, sin, order } = inputs;
       let x = b.embedding.apply(w, inputs);
       b.layers.forEach((layer, i) => {
         observe?.(x);
-        x = layerBoundary(x, () => layer.parameters.map((p) => w(p.name)));
-        x = layer.apply(w, x, {
+        const tools: LayerTools = {
           turn: (q, heads) => rotary(q, cos, sin, order, heads),
           attend: (q, k, v) => attend(q, k, v, i),
-        });
+        };
+        const apply = (input: Tensor) => layer.apply(w, input, tools);
+        x = layerBoundary(x, () => tensorsOf(w, layer.parameters));
+        x = recompute ? recomputed(x, tensorsOf(w, layer.parameters), apply) : apply(x);
       });
       const states = b.norm.apply(w, x);
       observe?.(states);

@@ -19,6 +19,13 @@ export interface TokenInputs {
   readonly order: Tensor;
 }
 
+export interface HiddenOptions {
+  /** Is shown the embedding's output and every layer's, in order; of the last layer what the final norm makes of it. */
+  readonly observe?: (states: Tensor) => void;
+  /** Keep only what goes into each layer, and compute the layer a second time for its gradient: less memory, more time. */
+  readonly recompute?: boolean;
+}
+
 export interface CausalLm {
   readonly modelType: string;
   readonly vocabularySize: number;
@@ -37,11 +44,8 @@ export interface CausalLm {
   otherName(name: string): string | undefined;
   /** Names of the parameters of one layer, as the ordering of gradients needs them. */
   layerParameters(layer: number): readonly string[];
-  /**
-   * Hidden states after the final norm, [tokens, hidden]. `observe` is shown the embedding's output and every layer's, in order;
-   * of the last layer what the final norm makes of it.
-   */
-  hidden(weights: Weights, inputs: TokenInputs, attend: Attend, observe?: (states: Tensor) => void): Tensor;
+  /** Hidden states after the final norm, [tokens, hidden]. */
+  hidden(weights: Weights, inputs: TokenInputs, attend: Attend, options?: HiddenOptions): Tensor;
   /** The output head, [vocabulary, hidden]; the embedding where the two are tied. */
   head(weights: Weights): Tensor;
   /** Logits of hidden states: [n, hidden] → [n, vocabulary], capped where the model caps them. */

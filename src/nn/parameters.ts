@@ -116,6 +116,15 @@ export interface Weights {
   readonly lora?: (layer: string) => LoraTensors | undefined;
 }
 
+/** The tensors of a layer that may have gradients: its parameters, and what adapters add to them. */
+export function tensorsOf(w: Weights, specs: readonly ParameterSpec[]): Tensor[] {
+  return specs.flatMap(({ name, linear }) => {
+    const lora = linear && w.lora?.(name.replace(/\.weight$/, ""));
+    const added = lora ? [lora.down, lora.up, lora.magnitude].filter((t) => t !== undefined) : [];
+    return [w(name), ...added];
+  });
+}
+
 /** Declares every parameter as an input of the graph, its name behind a prefix. */
 export function declareWeights(
   graph: Graph,

@@ -61,7 +61,9 @@ export async function readRow(
   const watched: CausalLm = {
     ...architecture,
     hidden(w, inputs, attend) {
-      const states = architecture.hidden(w, inputs, attend, (x) => (outputs[`states/${layers++}`] = x));
+      const states = architecture.hidden(w, inputs, attend, {
+        observe: (x) => (outputs[`states/${layers++}`] = x),
+      });
       outputs.logits = architecture.logits(w, states);
       return states;
     },

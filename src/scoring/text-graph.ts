@@ -9,7 +9,7 @@ import { slice } from "../engine/ops/shape.ts";
 import { tokenLogProbs } from "../engine/ops/token-log-probs.ts";
 import { type VocabularyQuantity, vocabularyScores } from "../engine/ops/vocabulary-scores.ts";
 import { type Dim, type Tensor, dim } from "../engine/tensor.ts";
-import type { CausalLm, TokenInputs } from "../models/causal-lm.ts";
+import type { CausalLm, HiddenOptions, TokenInputs } from "../models/causal-lm.ts";
 import { fullAttention } from "../nn/attention.ts";
 import { layerMasks } from "../nn/masks.ts";
 import type { Weights } from "../nn/parameters.ts";
@@ -64,6 +64,11 @@ export interface ReferenceInputs {
   readonly softcap?: number;
 }
 
+export interface ScoreOptions extends Pick<HiddenOptions, "recompute"> {
+  /** Needed where divergences are asked for. */
+  readonly reference?: ReferenceInputs;
+}
+
 /** Declares the inputs of a packed batch of the given shape. */
 export function declareBatch(
   graph: Graph,
@@ -96,10 +101,15 @@ export function declareBatch(
 const total = (counts: readonly number[]) => counts.reduce((a, b) => a + b, 0);
 
 /** Hidden states of a batch, [tokens, hidden]. */
-export function hiddenStates(model: CausalLm, weights: Weights, batch: BatchInputs): Tensor {
+export function hiddenStates(
+  model: CausalLm,
+  weights: Weights,
+  batch: BatchInputs,
+  options: Pick<HiddenOptions, "recompute"> = {},
+): Tensor {
   const masks = layerMasks(batch.mask, batch.tokens.positions, model.attention.layers);
   const attend = fullAttention(model.attention, batch.rows, batch.time, masks);
-  return model.hidden(weights, batch.tokens, attend);
+  return model.hidden(weights, batch.tokens, attend, options);
 }
 
 /** Scores a batch whose inputs are declared. */
@@ -108,10 +118,10 @@ export function scoreBatch(
   model: CausalLm,
   weights: Weights,
   batch: BatchInputs,
-  reference?: ReferenceInputs,
+  { reference, recompute }: ScoreOptions = {},
 ): TextScores {
   const { shape, roles } = batch;
-  const hidden = hiddenStates(model, weights, batch);
+  const hidden = hiddenStates(model, weights, batch, { recompute });
   const states = gatherRows(hidden, batch.index);
   const head = model.head(weights);
   const records = dim("records", shape.records);
@@ -196,8 +206,9 @@ export function scoreText(
   weights: Weights,
   shape: PackShape,
   roles: readonly RoleRequest[],
+  options: ScoreOptions = {},
 ): TextScores {
-  return scoreBatch(graph, model, weights, declareBatch(graph, model, shape, roles));
+  return scoreBatch(graph, model, weights, declareBatch(graph, model, shape, roles), options);
 }
 
 /** The arrays of a packed batch under the names of the inputs that scoring may declare. */

@@ -67,6 +67,8 @@ export interface ProgramOptions {
   readonly liveReference?: boolean;
   readonly maxLength: number;
   readonly seed: number;
+  /** Compute layers a second time for their gradients instead of keeping what is inside of them. */
+  readonly recompute?: boolean;
 }
 
 /** Where in its run a batch stands. */
@@ -255,7 +257,8 @@ export class ObjectivePrograms {
     const roles = work.kind === "coefficients" ? work.roles : this.#roles;
     const graph = new Graph();
     const { head } = companionsOf(terms);
-    const built = buildScores(graph, shape, { model, reference, touched, roles, head });
+    const recompute = this.#options.computeGradients && this.#options.recompute;
+    const built = buildScores(graph, shape, { model, reference, touched, roles, head, recompute });
     const outputs: Record<string, Tensor> = {};
     if (work.kind === "scores") WholeBatchScores.outputs(graph, built, roles, touched, outputs);
     else {

@@ -31,6 +31,8 @@ export interface ScoreGraphOptions {
   readonly touched: Touched;
   readonly roles: readonly RoleRequest[];
   readonly head?: HeadSpec;
+  /** Compute layers a second time for their gradients instead of keeping what is inside of them. */
+  readonly recompute?: boolean;
 }
 
 export interface ScoreGraph {
@@ -73,25 +75,23 @@ export function roleRequests(
 
 /** Builds the scores of a packed batch of the given shape into a graph. */
 export function buildScores(graph: Graph, shape: PackShape, options: ScoreGraphOptions): ScoreGraph {
-  const { model, reference, touched, roles, head } = options;
+  const { model, reference, touched, roles, head, recompute } = options;
   const { architecture } = model;
   const batch = declareBatch(graph, architecture, shape, roles);
   const policy = declareModel(graph, model);
   const parameters: Record<string, readonly Tensor[]> = { policy: policy.trained };
   const scores: { -readonly [K in keyof GraphScores]: GraphScores[K] } = {
-    policy: scoreBatch(
-      graph,
-      architecture,
-      policy.weights,
-      batch,
-      touched.referenceVocabulary && reference ? referenceInputs(graph, reference, shape) : undefined,
-    ),
+    policy: scoreBatch(graph, architecture, policy.weights, batch, {
+      recompute,
+      reference:
+        touched.referenceVocabulary && reference ? referenceInputs(graph, reference, shape) : undefined,
+    }),
   };
   if ([...touched.tokens.values()].some((set) => set.has("slow"))) {
     const slow = declareModel(graph, model, { own: prefixOf("slow") });
     parameters.slow = slow.trained;
     const plain = { ...batch, roles: roles.map(({ name, many }) => ({ name, many })) };
-    scores.slow = scoreBatch(graph, architecture, slow.weights, plain);
+    scores.slow = scoreBatch(graph, architecture, slow.weights, plain, { recompute });
   }
   if (head) {
     const own = declareWeights(graph, headParameters(head, architecture.hiddenSize), prefixOf("head"));

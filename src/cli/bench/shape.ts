@@ -12,6 +12,9 @@ export interface ModelShape {
   /** Width of the MLP. */
   readonly inner: number;
   readonly vocabulary: number;
+  readonly kvHeads: number;
+  /** The head is the embedding. */
+  readonly tied: boolean;
 }
 
 /** What the command line says of a shape; absent sizes follow from the hidden size. */
@@ -21,6 +24,8 @@ export interface ShapeOptions {
   readonly heads?: number;
   readonly inner?: number;
   readonly vocabulary: number;
+  readonly kvHeads?: number;
+  readonly tied?: boolean;
 }
 
 export function shapeArguments(command: Command): Command {
@@ -29,17 +34,23 @@ export function shapeArguments(command: Command): Command {
     .option("--layers <n>", "layers", integer("layers", 1), 8)
     .option("--heads <n>", "attention heads (default: one for 64 of hidden)", integer("heads", 1))
     .option("--inner <n>", "width of the MLP (default: 2.75 hidden)", integer("inner", 1))
-    .option("--vocabulary <n>", "tokens of the vocabulary", integer("vocabulary", 2), 8192);
+    .option("--vocabulary <n>", "tokens of the vocabulary", integer("vocabulary", 2), 8192)
+    .option("--kv-heads <n>", "heads of keys and values (default: all)", integer("kv-heads", 1))
+    .option("--tied", "the head is the embedding");
 }
 
 /** Fills a shape in. Throws where heads do not divide the hidden size into even parts. */
-export function shapeOf({ hidden, layers, heads, inner, vocabulary }: ShapeOptions): ModelShape {
+export function shapeOf(options: ShapeOptions): ModelShape {
+  const { hidden, layers, inner, vocabulary, tied = false } = options;
+  const heads = options.heads ?? Math.max(1, Math.round(hidden / 64));
   const shape = {
     hidden,
     layers,
-    heads: heads ?? Math.max(1, Math.round(hidden / 64)),
+    heads,
     inner: inner ?? Math.round(2.75 * hidden),
     vocabulary,
+    kvHeads: options.kvHeads ?? heads,
+    tied,
   };
   if (hidden % shape.heads !== 0 || (hidden / shape.heads) % 2 !== 0) {
     throw new RequestError({
@@ -60,6 +71,8 @@ export const configOf = (shape: ModelShape) => ({
   intermediate_size: shape.inner,
   num_hidden_layers: shape.layers,
   num_attention_heads: shape.heads,
+  num_key_value_heads: shape.kvHeads,
+  tie_word_embeddings: shape.tied,
   max_position_embeddings: 4096,
 });
 

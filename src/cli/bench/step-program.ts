@@ -42,15 +42,21 @@ export function stepBatch(model: LanguageModel, { rows, time }: BatchShape, seed
   return batch;
 }
 
+export interface StepGraphOptions {
+  /** Compute layers a second time for their gradients. */
+  readonly recompute?: boolean;
+}
+
 /** The graph of a step and its outputs: the loss, and a gradient for each parameter. */
 export function stepGraph(
   model: LanguageModel,
   batch: PackedBatch,
+  options: StepGraphOptions = {},
 ): { graph: Graph; outputs: Record<string, Tensor> } {
   const { architecture } = model;
   const graph = new Graph();
   const declared = declareModel(graph, model);
-  const scores = scoreText(graph, architecture, declared.weights, batch.shape, roles);
+  const scores = scoreText(graph, architecture, declared.weights, batch.shape, roles, options);
   const loss = neg(div(sum(scores.roles[0].logps), batch.index.length));
   const outputs: Record<string, Tensor> = { loss };
   gradients(loss, declared.trained).forEach((g, i) => {
@@ -60,9 +66,13 @@ export function stepGraph(
 }
 
 /** A compiled step with its gradients in a flat array. */
-export async function stepProgram(model: LanguageModel, batch: PackedBatch): Promise<BoundProgram> {
+export async function stepProgram(
+  model: LanguageModel,
+  batch: PackedBatch,
+  options: StepGraphOptions = {},
+): Promise<BoundProgram> {
   const { backend } = model;
-  const { graph, outputs } = stepGraph(model, batch);
+  const { graph, outputs } = stepGraph(model, batch, options);
   const program = await compile(backend, graph, outputs);
   return program.bind(
     { ...modelArrays(model), ...batchArrays(batch, roles) },
@@ -70,11 +80,14 @@ export async function stepProgram(model: LanguageModel, batch: PackedBatch): Pro
   );
 }
 
-/** Model FLOPs of a step: 6·(parameters without the embedding)·tokens + 12·layers·rows·T²·hidden. */
+/**
+ * Model FLOPs of a step: 6·(parameters without the embedding)·tokens + 12·layers·rows·T²·hidden; beneath an adapter 4 for 6, as
+ * weights have no gradients then. What recomputation does twice counts once.
+ */
 export function stepFlops(model: LanguageModel, shape: ModelShape, { rows, time }: BatchShape): number {
-  const embedding = shape.vocabulary * shape.hidden;
+  const embedding = shape.tied ? 0 : shape.vocabulary * shape.hidden;
   return (
-    6 * (model.weights.flat.length - embedding) * rows * time +
+    (model.adapter ? 4 : 6) * (model.weights.flat.length - embedding) * rows * time +
     12 * shape.layers * rows * time ** 2 * shape.hidden
   );
 }

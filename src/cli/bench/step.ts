@@ -3,6 +3,8 @@
  * of a Llama over full rows, interleaved with MatMul of 1024³ in one process; medians.
  */
 import { openBackend } from "../../engine/backends/open.ts";
+import { adapterSchema } from "../../models/adapter/config.ts";
+import { adaptedModel } from "../../training/adapted-model.ts";
 import { integer } from "../input.ts";
 import type { Bench } from "./bench.ts";
 import { peakMemory } from "./peak-memory.ts";
@@ -10,6 +12,7 @@ import { type ShapeOptions, millions, modelOf, shapeArguments, shapeOf } from ".
 import { type Spread, seconds, shown, significant, spread } from "./statistics.ts";
 import {
   type BatchShape,
+  type StepGraphOptions,
   productFlops,
   productProgram,
   stepBatch,
@@ -29,7 +32,11 @@ export interface StepBench {
   readonly spread: Readonly<Record<"stepMs" | "gemmGflops" | "fraction", Spread>>;
 }
 
-type StepOptions = ShapeOptions & BatchShape & { readonly repeats: number };
+interface StepOptions extends ShapeOptions, BatchShape, StepGraphOptions {
+  readonly repeats: number;
+  /** Rank of an adapter that trains instead of the weights. */
+  readonly lora?: number;
+}
 
 /** Products that are timed beside each step. */
 const productsPerStep = 10;
@@ -42,15 +49,19 @@ export const step: Bench<StepOptions> = {
     shapeArguments(command)
       .option("--rows <n>", "rows of a step", integer("rows", 1), 4)
       .option("--time <n>", "tokens of a row", integer("time", 2), 256)
+      .option("--lora <rank>", "train an adapter of this rank instead of the weights", integer("lora", 1))
+      .option("--recompute", "compute layers a second time for their gradients: less memory")
       .option("--repeats <n>", "steps that are timed", integer("repeats", 1), 9);
   },
   async run(options) {
     const peak = peakMemory();
     const backend = await openBackend();
     const shape = shapeOf(options);
-    const model = modelOf(shape, backend);
+    const plain = modelOf(shape, backend);
+    const setting = options.lora && adapterSchema.parse({ rank: options.lora, alpha: options.lora });
+    const model = setting ? await adaptedModel(plain, setting, 1) : plain;
     const batchShape = { rows: options.rows, time: options.time };
-    const stepRun = await stepProgram(model, stepBatch(model, batchShape));
+    const stepRun = await stepProgram(model, stepBatch(model, batchShape), options);
     const product = await productProgram(backend);
     const times: { step: number; product: number }[] = [];
     for (let i = 0; i < options.repeats + warmUp; i++) {
@@ -75,9 +86,16 @@ export const step: Bench<StepOptions> = {
       spread: { stepMs, gemmGflops: rates.gemm, fraction: rates.fraction },
     };
     return {
-      json: { ...result, shape: { ...shape, ...batchShape }, repeats: options.repeats },
+      json: {
+        ...result,
+        shape: { ...shape, ...batchShape },
+        lora: options.lora,
+        recompute: options.recompute ?? false,
+        repeats: options.repeats,
+      },
       rows: [
         ["model", `${millions(model)} parameters, ${options.rows} rows of ${options.time} tokens`],
+        ...(options.lora ? [["trains", `an adapter of rank ${options.lora}`] as [string, string]] : []),
         ["step", shown(stepMs, " ms")],
         ["step rate", shown(rates.step, " GFLOP/s")],
         ["MatMul of 1024³", shown(rates.gemm, " GFLOP/s")],
