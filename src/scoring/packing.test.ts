@@ -4,7 +4,8 @@ import { openBackend } from "../engine/backends/open.ts";
 import { random } from "../engine/random.ts";
 import { newLanguageModel } from "../models/language-model.ts";
 import { ropeFromConfig } from "../nn/rotary.ts";
-import { pack, roundedUp } from "./packing.ts";
+import { roundedUp } from "./layout.ts";
+import { pack } from "./packing.ts";
 import { TextScorer, type Tree } from "./text-scorer.ts";
 
 const rope = ropeFromConfig({}, { headDim: 8, maxPositionEmbeddings: 64 });

@@ -4,32 +4,21 @@
  * Positions restart after the prompt for each completion. Shapes are rounded up to few sizes, as programs are compiled per shape;
  * the layout depends on the rows alone, so a resumed run lays out the same batch in the same way.
  */
-import type { Part, Scorable, TokenTree } from "../data/token-row.ts";
-import { promptSuffix } from "../data/record-kinds.ts";
+import type { Scorable } from "../data/token-row.ts";
 import type { Rope } from "../nn/rotary.ts";
-
-/** A role that is laid out and scored. */
-export interface RoleLayout {
-  /** Its name; with the suffix of prompts, the tokens of the prompt before that role's first completion. */
-  readonly name: string;
-  /** Whether a record may have several completions of it. */
-  readonly many: boolean;
-}
-
-export interface PackShape {
-  readonly rows: number;
-  /** Columns of a row. */
-  readonly time: number;
-  /** Scored tokens of each role, rounded up. */
-  readonly scored: readonly number[];
-  /** Completions of each role: the record slots, or for roles of several a number of their own, rounded up. */
-  readonly units: readonly number[];
-  /** Record slots. */
-  readonly records: number;
-}
+import {
+  type Laid,
+  type LayoutOptions,
+  type PackShape,
+  type RoleLayout,
+  laidLength,
+  layoutOf,
+} from "./layout.ts";
 
 export interface PackedBatch {
   readonly shape: PackShape;
+  /** Whether a prompt stands once for all its completions, and not with each. */
+  readonly shared: boolean;
   /** [rows · time] */
   readonly ids: BigInt64Array;
   /** [rows · time]: the place of each token in its own sequence, prompt and completion counted through. */
@@ -60,48 +49,19 @@ export interface PackedBatch {
 
 const hidden = -1e9;
 
-/** A completion in place: which of its role's completions it is. */
-interface Laid {
-  readonly role: number;
-  readonly unit: number;
-  readonly ids: readonly number[];
-}
-
-/** A run of tokens that look only at themselves: a whole tree, or one branch with its own copy of the prompt. */
-interface Segment {
-  readonly prompt: readonly number[];
-  /** The prompt as a completion of its own, for each role that scores its tokens. */
-  readonly scoredPrompts: readonly Laid[];
-  readonly branches: readonly (readonly Laid[])[];
-  readonly length: number;
-}
-
-/**
- * The smallest of few sizes that holds n: multiples of 8 up to 64, then four steps an octave.
- * `exact` leaves sizes up to it as they are.
- */
-export function roundedUp(n: number, exact = 0): number {
-  if (n <= exact) return Math.max(n, 1);
-  const step = Math.max(exact ? 1 : 8, 2 ** (Math.ceil(Math.log2(n)) - 3));
-  return Math.ceil(n / step) * step;
-}
-
 /**
  * Packs the trees of records for a model with these rotary positions. Parts that play none of the roles are context, branches
- * without any such part are left out. `slots` sets the number of record slots (default: as many as records).
+ * without any such part are left out. `options` choose among layouts.
  */
 export function pack(
   records: readonly Scorable[],
   roles: readonly RoleLayout[],
   rope: Rope,
-  slots = records.length,
+  options: LayoutOptions = {},
 ): PackedBatch {
-  const { segments, counts } = segmentsOf(records, roles, rope.dependsOnLength);
-  const time = roundedUp(Math.max(1, ...segments.map((s) => s.length)));
-  const placed = place(segments, time);
-  const rows = roundedUp(placed.rows, 8);
-  const scored = counts.tokens.map((n) => roundedUp(n));
-  const units = roles.map((role, k) => (role.many ? roundedUp(counts.units[k]) : slots));
+  const layout = layoutOf(records, roles, { ...options, apart: rope.dependsOnLength });
+  const { shape, tokens } = layout;
+  const { rows, time, scored, units, records: slots } = shape;
   const half = rope.width / 2;
 
   const ids = new BigInt64Array(rows * time);
@@ -120,7 +80,7 @@ export function pack(
   const last = units.map((n) => new BigInt64Array(n));
   const next = scored.map((_, k) => scored.slice(0, k).reduce((a, b) => a + b, 0));
   const first = [...next];
-  counts.owners.forEach((list, k) => list.forEach((record, unit) => (owners[k][unit] = BigInt(record))));
+  layout.owners.forEach((list, k) => list.forEach((record, unit) => (owners[k][unit] = BigInt(record))));
 
   /** Scores the tokens of a completion; token i stands at `at(i)` and is predicted from `before(i)`. */
   const score = (
@@ -140,7 +100,7 @@ export function pack(
     if (tokens.length > 0) last[role][unit] = BigInt(at(tokens.length - 1));
   };
 
-  for (const { segment, row, column } of placed.segments) {
+  for (const { segment, row, column } of layout.segments) {
     const origin = row * time + column;
     const write = (
       offset: number,
@@ -196,9 +156,9 @@ export function pack(
       offset += start;
     }
   }
-  const tokens = segments.reduce((n, s) => n + s.length, 0);
   return {
-    shape: { rows, time, scored, units, records: slots },
+    shape,
+    shared: layout.shared,
     ids,
     tokenPositions,
     cos,
@@ -214,72 +174,4 @@ export function pack(
     last,
     tokens,
   };
-}
-
-const laidLength = (parts: readonly Laid[]) => parts.reduce((n, p) => n + p.ids.length, 0);
-
-/**
- * Every tree as one segment, or one segment a branch where rotary frequencies depend on the length of the row; completions are
- * numbered by role in the order of the records.
- */
-function segmentsOf(records: readonly Scorable[], roles: readonly RoleLayout[], apart: boolean) {
-  const tokens = roles.map(() => 0);
-  const units = roles.map(() => 0);
-  const owners = roles.map((): number[] => []);
-  const numbers = new Map(roles.map((role, k) => [role.name, k]));
-  const take = (role: number, record: number, ids: readonly number[]): Laid => {
-    const unit = roles[role].many ? units[role]++ : record;
-    owners[role][unit] = record;
-    tokens[role] += ids.length;
-    return { role, unit, ids };
-  };
-  const segments: Segment[] = [];
-  records.forEach(({ trees }, record) => {
-    const prompts = new Set<number>(); // prompts scored already, by role: a record's role has one
-    for (const { prompt, branches } of trees) {
-      const wanted = branches.filter((b) => b.some((p) => numbers.has(p.role)));
-      const scored = promptRoles(branches, roles).filter((k) => !prompts.has(k));
-      scored.forEach((k) => prompts.add(k));
-      if (wanted.length === 0 && scored.length === 0) continue;
-      const laid = wanted.map((b) =>
-        b.map((p) => {
-          const role = numbers.get(p.role);
-          return role === undefined ? { role: -1, unit: -1, ids: p.ids } : take(role, record, p.ids);
-        }),
-      );
-      const scoredPrompts = scored.map((k) => take(k, record, prompt.slice(1)));
-      const groups = apart && laid.length > 0 ? laid.map((b) => [b]) : [laid];
-      groups.forEach((group, g) =>
-        segments.push({
-          prompt,
-          scoredPrompts: g === 0 ? scoredPrompts : [],
-          branches: group,
-          length: group.reduce((n, b) => n + laidLength(b), prompt.length),
-        }),
-      );
-    }
-  });
-  return { segments, counts: { tokens, units, owners } };
-}
-
-/** The roles that score the prompt of these branches. */
-function promptRoles(branches: TokenTree["branches"], roles: readonly RoleLayout[]): number[] {
-  const here = new Set(branches.flatMap((b: readonly Part[]) => b.map((p) => p.role)));
-  return roles.flatMap(({ name }, k) =>
-    promptSuffix.test(name) && here.has(name.replace(promptSuffix, "")) ? [k] : [],
-  );
-}
-
-/** First-fit decreasing: each segment into the first row with room, longest first. */
-function place(segments: readonly Segment[], time: number) {
-  const order = [...segments].sort((a, b) => b.length - a.length);
-  const used: number[] = [];
-  const placed = order.map((segment) => {
-    let row = used.findIndex((n) => n + segment.length <= time);
-    if (row < 0) row = used.push(0) - 1;
-    const column = used[row];
-    used[row] += segment.length;
-    return { segment, row, column };
-  });
-  return { rows: used.length, segments: placed };
 }

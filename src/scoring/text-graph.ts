@@ -13,7 +13,8 @@ import type { CausalLm, HiddenOptions, TokenInputs } from "../models/causal-lm.t
 import { fullAttention } from "../nn/attention.ts";
 import { layerMasks } from "../nn/masks.ts";
 import type { Weights } from "../nn/parameters.ts";
-import type { PackShape, PackedBatch, RoleLayout } from "./packing.ts";
+import type { PackShape, RoleLayout } from "./layout.ts";
+import type { PackedBatch } from "./packing.ts";
 
 /** A role to be scored, and what is asked of each of its tokens beside the log-probability. */
 export interface RoleRequest extends RoleLayout {

@@ -7,7 +7,8 @@ import { Graph } from "../engine/graph.ts";
 import { compile } from "../engine/program.ts";
 import { declareModel, modelArrays } from "../models/declare.ts";
 import type { LanguageModel } from "../models/language-model.ts";
-import { type PackShape, type PackedBatch, type RoleLayout, pack, roundedUp } from "./packing.ts";
+import { type PackShape, type RoleLayout, roundedUp } from "./layout.ts";
+import { type PackedBatch, pack } from "./packing.ts";
 import { ProgramCache } from "./program-cache.ts";
 import { ReusableProgram } from "./reusable-program.ts";
 import { batchArrays, scoreText } from "./text-graph.ts";
@@ -58,7 +59,7 @@ export class TextScorer {
         indices.map((i) => rows[i]),
         layouts,
         this.#model.architecture.rope,
-        roundedUp(indices.length),
+        { slots: roundedUp(indices.length), hidden: this.#model.architecture.hiddenSize },
       );
       const logps = await this.#run(batch, layouts);
       unpack(batch, layouts, logps, indices.length).forEach((s, k) => (scores[indices[k]] = s));

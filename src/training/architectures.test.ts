@@ -67,7 +67,7 @@ describe.each(Object.keys(architectures))("%s", (name) => {
     // Matrices only: a key bias has no gradient but rounding errors, which Adam makes steps of.
     const matrices = ({ weights }: LanguageModel) => weights.flat.subarray(0, weights.layout.matrixElements);
     const moved = distance(matrices(whole.model), matrices(whole.start));
-    expect(distance(matrices(cut.model), matrices(whole.model)) / moved).toBeLessThan(1e-4);
+    expect(distance(matrices(cut.model), matrices(whole.model)) / moved).toBeLessThan(5e-4);
     cut.steps.forEach((m, i) => expect(Math.abs(m.loss - whole.steps[i].loss)).toBeLessThan(1e-5));
     expect(Math.abs(cut.steps[0].grad_norm / whole.steps[0].grad_norm - 1)).toBeLessThan(1e-5);
   });

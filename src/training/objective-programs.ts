@@ -20,8 +20,10 @@ import { evaluateExamples } from "../objectives/evaluate-examples.ts";
 import type { RunningMean } from "../objectives/given-batch.ts";
 import type { Touched } from "../objectives/touched.ts";
 import { HiddenStates } from "../scoring/hidden-states.ts";
-import { type PackShape, type PackedBatch, pack } from "../scoring/packing.ts";
+import { type PackShape, layoutOf, rowCost } from "../scoring/layout.ts";
+import { type PackedBatch, pack } from "../scoring/packing.ts";
 import { type RoleRequest, batchArrays } from "../scoring/text-graph.ts";
+import { planShapes } from "../scoring/shape-plan.ts";
 import { ProgramCache } from "../scoring/program-cache.ts";
 import { ReusableProgram } from "../scoring/reusable-program.ts";
 import { type RowScores, TextScorer } from "../scoring/text-scorer.ts";
@@ -47,6 +49,10 @@ export interface BatchResult {
   readonly running: Readonly<Record<string, RunningMean>>;
   /** Tokens that went through the model, padding not counted. */
   readonly tokens: number;
+  /** The same with padding. */
+  readonly padded: number;
+  /** Whether prompts stood once for all their completions, in every piece. */
+  readonly sharedPrompts: boolean;
 }
 
 export interface ProgramOptions {
@@ -84,6 +90,7 @@ export class ObjectivePrograms {
   readonly #options: ProgramOptions;
   readonly #roles: readonly RoleRequest[];
   readonly #programs = new ProgramCache();
+  #shapes: readonly PackShape[] = [];
   readonly #referenceScorer: TextScorer | undefined;
   readonly #referenceStates: HiddenStates | undefined;
 
@@ -104,15 +111,27 @@ export class ObjectivePrograms {
     microBatch: number,
     context: BatchContext,
   ): Promise<BatchResult> {
-    const { terms, touched, kind, maxLength } = this.#options;
-    const mismatched = kind === "unpaired" && touched.tokens.has("mismatched");
-    const rows = mismatched ? withMismatched(given, maxLength) : given;
+    const { terms } = this.#options;
+    const rows = this.#rowsOf(given);
     const scores = await this.#referenceOf(rows, reference);
     const coupled = terms.some((t) => t.objective.coupled);
     const result = coupled
       ? await this.#runCoupled(rows, scores, microBatch, context)
       : await this.#runPieces(rows, scores, microBatch, context);
     return { ...result, referenceLogps: summed(scores, Object.keys(result.logps)) };
+  }
+
+  /**
+   * Chooses the shapes of a run beforehand, from batches that are `share` of it. Returns one shape a piece as it is laid out then, the costliest first.
+   */
+  plan(batches: readonly (readonly TokenRow[])[], microBatch: number, share = 1): readonly PackShape[] {
+    const { hiddenSize, layers, vocabularySize } = this.#options.model.architecture;
+    const uses = batches.flatMap((rows) =>
+      this.#pieces(this.#rowsOf(rows), microBatch).map((p) => this.#shapeOf(p)),
+    );
+    this.#shapes = planShapes(uses, { hidden: hiddenSize, layers, vocabulary: vocabularySize }, share);
+    const cost = (shape: PackShape) => rowCost(shape, hiddenSize);
+    return [...this.#shapes].sort((a, b) => cost(b) - cost(a));
   }
 
   /** Frees its programs and what they worked with. */
@@ -133,11 +152,10 @@ export class ObjectivePrograms {
     const add = rows.length > microBatch;
     if (add) this.#clearGradients();
     const lists = { loss: [] as number[], logp: named(), reward: named(), metric: named() };
-    let [loss, tokens] = [0, 0];
-    for (let start = 0; start < rows.length; start += microBatch) {
-      const piece = rows.slice(start, start + microBatch);
-      // A last, smaller piece keeps the size of the others, its missing records with weight 0.
-      const batch = this.#pack(piece, rows.length > microBatch ? microBatch : piece.length);
+    const laid = new LaidOut();
+    let loss = 0;
+    for (const { start, piece, slots } of this.#pieces(rows, microBatch)) {
+      const batch = this.#pack(piece, slots);
       const own = { kind, totals, fields, reference: reference?.slice(start, start + microBatch) };
       const arrays = await this.#arrays(batch);
       Object.assign(arrays, scoreArrays(batch, piece, this.#roles, { ...own, seed: seed + step }));
@@ -150,10 +168,10 @@ export class ObjectivePrograms {
         else if (prefix === "logp" || prefix === "reward" || prefix === "metric")
           (lists[prefix][rest.join("/")] ??= []).push(...taken());
       }
-      tokens += batch.tokens;
+      laid.take(batch);
     }
     const { logp: logps, reward: rewards, metric: metrics } = lists;
-    return { loss, losses: lists.loss, logps, rewards, metrics, running: {}, tokens };
+    return { loss, losses: lists.loss, logps, rewards, metrics, running: {}, ...laid.totals() };
   }
 
   /**
@@ -168,10 +186,9 @@ export class ObjectivePrograms {
   ): Promise<PieceResult> {
     const { model, terms, kind, seed, computeGradients } = this.#options;
     const whole = new WholeBatchScores(this.#roles, rows, reference);
-    const pieces = Array.from({ length: Math.ceil(rows.length / microBatch) }, (_, i) => i * microBatch);
-    for (const start of pieces) {
-      const piece = rows.slice(start, start + microBatch);
-      const batch = this.#pack(piece, piece.length);
+    const pieces = this.#pieces(rows, microBatch);
+    for (const { start, piece, slots } of pieces) {
+      const batch = this.#pack(piece, slots);
       const outputs = await this.#runPiece({ kind: "scores" }, batch.shape, await this.#arrays(batch));
       whole.take(start, batch, outputs);
     }
@@ -179,25 +196,25 @@ export class ObjectivePrograms {
       ...context,
       seed: seed + context.step,
     });
-    let tokens = rows.reduce((n, r) => n + tokensOf(r), 0);
+    const laid = new LaidOut();
     if (computeGradients) {
-      tokens = 0;
       const coefficients = whole.coefficients(evaluated.gradients);
       // What this batch pulls at may differ from what the last one did.
       this.#clearGradients();
       // Completions that nothing pulls at (a mismatched one stands for a mean) need not go through the model again.
       const roles = this.#roles.filter((r) => coefficients.roles.has(r.name));
-      for (const start of pieces) {
-        const piece = rows.slice(start, start + microBatch);
-        const batch = pack(piece, roles, model.architecture.rope, piece.length);
+      for (const { start, piece, slots } of pieces) {
+        const batch = this.#pack(piece, slots, roles);
         const arrays = await this.#arrays(batch, roles);
         Object.assign(arrays, coefficientArrays(batch, roles, coefficients, start));
         await this.#runPiece({ kind: "coefficients", roles, coefficients }, batch.shape, arrays);
-        tokens += batch.tokens;
+        laid.take(batch);
       }
     }
     const { loss, losses, rewards, metrics, running } = evaluated;
-    return { loss, losses, rewards, metrics, running, logps: whole.logps(), tokens };
+    const scored = rows.reduce((n, r) => n + tokensOf(r), 0);
+    const totals = computeGradients ? laid.totals() : { ...laid.totals(), tokens: scored, padded: scored };
+    return { loss, losses, rewards, metrics, running, logps: whole.logps(), ...totals };
   }
 
   /** Reference scores of the batch: those known beforehand, and now the others that objectives touch. */
@@ -218,8 +235,36 @@ export class ObjectivePrograms {
     return scored.map((own, i) => ({ ...known?.[i], ...own }));
   }
 
-  #pack(rows: readonly TokenRow[], slots: number): PackedBatch {
-    return pack(rows, this.#roles, this.#options.model.architecture.rope, slots);
+  /** The rows of a batch, with completions of one another where the objective compares with such. */
+  #rowsOf(given: readonly TokenRow[]): readonly TokenRow[] {
+    const { touched, kind, maxLength } = this.#options;
+    const mismatched = kind === "unpaired" && touched.tokens.has("mismatched");
+    return mismatched ? withMismatched(given, maxLength) : given;
+  }
+
+  /**
+   * A batch cut into pieces. A last, smaller piece keeps the size of the others, its missing records with weight 0; where losses depend on
+   * one another, records are not weighed in the graph, and it has its own size.
+   */
+  #pieces(rows: readonly TokenRow[], microBatch: number): Piece[] {
+    const coupled = this.#options.terms.some((t) => t.objective.coupled);
+    return Array.from({ length: Math.ceil(rows.length / microBatch) }, (_, i) => {
+      const piece = rows.slice(i * microBatch, (i + 1) * microBatch);
+      const slots = coupled || rows.length <= microBatch ? piece.length : microBatch;
+      return { start: i * microBatch, piece, slots };
+    });
+  }
+
+  #shapeOf({ piece, slots }: Piece): PackShape {
+    const { rope, hiddenSize } = this.#options.model.architecture;
+    const options = { slots, hidden: hiddenSize, apart: rope.dependsOnLength };
+    return layoutOf(piece, this.#roles, options).shape;
+  }
+
+  #pack(rows: readonly TokenRow[], slots: number, roles = this.#roles): PackedBatch {
+    const { rope, hiddenSize } = this.#options.model.architecture;
+    const shapes = roles === this.#roles ? this.#shapes : undefined;
+    return pack(rows, roles, rope, { slots, hidden: hiddenSize, shapes });
   }
 
   /** The arrays of a batch, with the reference's states where divergences are touched. */
@@ -295,6 +340,32 @@ export class ObjectivePrograms {
     const into = this.#options.computeGradients ? arrays(gradientPrefix, "gradients") : {};
     return new ReusableProgram(program, fixed, into);
   }
+}
+
+/** Sums over the pieces of a batch. */
+class LaidOut {
+  #tokens = 0;
+  #padded = 0;
+  #shared = true;
+
+  take({ shape, tokens, shared }: PackedBatch): void {
+    this.#tokens += tokens;
+    this.#padded += shape.rows * shape.time;
+    this.#shared &&= shared;
+  }
+
+  totals() {
+    return { tokens: this.#tokens, padded: this.#padded, sharedPrompts: this.#shared };
+  }
+}
+
+/** Records of a batch that go through the model together. */
+interface Piece {
+  /** Of its first record in the batch. */
+  readonly start: number;
+  readonly piece: readonly TokenRow[];
+  /** Record slots of its layout. */
+  readonly slots: number;
 }
 
 type PieceResult = Omit<BatchResult, "referenceLogps">;

@@ -99,7 +99,7 @@ describe("a batch means what it says", () => {
       const cut = await run({ microBatch }, pairs, objective);
       // Adam divides small gradients by themselves: the order of a sum shows. A piece left out would be 1e-1.
       expect(distance(cut.weights, whole.weights) / moved).toBeLessThan(5e-4);
-      cut.steps.forEach((m, i) => expect(Math.abs(m.loss / whole.steps[i].loss - 1)).toBeLessThan(1e-5));
+      cut.steps.forEach((m, i) => expect(Math.abs(m.loss / whole.steps[i].loss - 1)).toBeLessThan(1e-4));
       expect(Math.abs(cut.steps[0].grad_norm / whole.steps[0].grad_norm - 1)).toBeLessThan(1e-5);
     }
   });
@@ -223,6 +223,8 @@ test("the model of a run can be read back, with its metrics", async () => {
     "grad_norm",
     "lr",
     "tokens_per_second",
+    "layout/padding",
+    "layout/shared_prompts",
   ]);
 });
 

@@ -82,6 +82,9 @@ export async function* train(options: TrainOptions): AsyncGenerator<TrainEvent, 
   }
 }
 
+/** Steps that the shapes of a run are planned from. */
+const plannedSteps = 512;
+
 async function* runIn(
   folder: RunFolder,
   recipe: Recipe,
@@ -129,6 +132,14 @@ async function* runIn(
     seed: settings.seed,
   };
   const programs = new ObjectivePrograms({ ...shared, computeGradients: true });
+  const looked = Math.min(steps, plannedSteps);
+  const batchAt = (step: number) =>
+    batchIndices(step, prepared.rows.length, settings.batchSize, settings.seed, prepared.recipe.data.shuffle);
+  programs.plan(
+    Array.from({ length: looked }, (_, i) => batchAt(i + 1).map((k) => prepared.rows[k])),
+    Number(settings.microBatch),
+    looked / steps,
+  );
   const evaluator =
     evaluate &&
     new Evaluator({
@@ -194,13 +205,7 @@ async function* runIn(
     while (step < steps) {
       await stopIfAsked();
       const started = performance.now();
-      const indices = batchIndices(
-        step + 1,
-        prepared.rows.length,
-        settings.batchSize,
-        settings.seed,
-        prepared.recipe.data.shuffle,
-      );
+      const indices = batchAt(step + 1);
       const rows = indices.map((i) => prepared.rows[i]);
       const known = references.train;
       const result = await programs.run(rows, known && indices.map((i) => known[i]), microBatch, {
@@ -237,6 +242,8 @@ async function* runIn(
         grad_norm: gradNorm,
         lr: learningRate,
         tokens_per_second: result.tokens / elapsed,
+        "layout/padding": result.padded / result.tokens - 1,
+        "layout/shared_prompts": Number(result.sharedPrompts),
       };
       lines.push({ step, ...metrics });
       await appendJsonl(folder.metrics, { step, ...metrics });

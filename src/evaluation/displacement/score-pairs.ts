@@ -11,7 +11,8 @@ import { dim } from "../../engine/tensor.ts";
 import type { LanguageModel } from "../../models/language-model.ts";
 import { declareModel, modelArrays } from "../../models/declare.ts";
 import { HiddenStates } from "../../scoring/hidden-states.ts";
-import { type PackedBatch, pack, roundedUp } from "../../scoring/packing.ts";
+import { roundedUp } from "../../scoring/layout.ts";
+import { type PackedBatch, pack } from "../../scoring/packing.ts";
 import { ReusableProgram } from "../../scoring/reusable-program.ts";
 import { batches } from "../../scoring/text-scorer.ts";
 import { type Coefficients, type Similarities, type SimilarityMeasure, similarities } from "./similarity.ts";
@@ -42,7 +43,10 @@ export async function scorePairs(
   try {
     for (const indices of batches(rows)) {
       const own = indices.map((i) => rows[i]);
-      const batch = pack(own, roles, model.architecture.rope, roundedUp(indices.length));
+      const batch = pack(own, roles, model.architecture.rope, {
+        slots: roundedUp(indices.length),
+        hidden: model.architecture.hiddenSize,
+      });
       const flat = await states.at(batch, roles);
       for (const [k, i] of indices.entries()) {
         const [chosen, rejected] = roles.map(({ name }, role) => {

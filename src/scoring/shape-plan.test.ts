@@ -1,0 +1,79 @@
+/** Shapes of a run: few, large enough, and the same whenever they are planned. */
+import { describe, expect, test } from "vitest";
+import { random } from "../engine/random.ts";
+import { type PackShape, layoutOf, rowCost } from "./layout.ts";
+import { planShapes } from "./shape-plan.ts";
+
+const model = { hidden: 576, layers: 30, vocabulary: 49152 };
+const roles = [
+  { name: "chosen", many: false },
+  { name: "rejected", many: false },
+];
+const rng = random(4, "plan");
+const ids = (n: number) => new Array<number>(n).fill(1);
+const pair = () => ({
+  trees: [
+    {
+      prompt: ids(20 + rng.integer(40)),
+      branches: [
+        [{ role: "chosen", ids: ids(5 + rng.integer(60)) }],
+        [{ role: "rejected", ids: ids(5 + rng.integer(60)) }],
+      ],
+    },
+  ],
+});
+const batches = Array.from({ length: 200 }, () => Array.from({ length: 8 }, pair));
+const natural = batches.map((b) => layoutOf(b, roles, { hidden: 576 }).shape);
+const plan = planShapes(natural, model);
+const planned = batches.map((b) => layoutOf(b, roles, { hidden: 576, shapes: plan }).shape);
+const cost = (shapes: readonly PackShape[]) => shapes.reduce((sum, s) => sum + rowCost(s, 576), 0);
+const distinct = (shapes: readonly PackShape[]) => new Set(shapes.map((s) => JSON.stringify(s))).size;
+
+describe("a plan", () => {
+  test("has few shapes, into which all batches fit, with little padding", () => {
+    expect(distinct(natural)).toBeGreaterThan(60);
+    expect(plan.length).toBeLessThanOrEqual(16);
+    expect(distinct(planned)).toBeLessThanOrEqual(plan.length);
+    expect(cost(planned) / cost(natural)).toBeLessThan(1.15);
+  });
+  test("of the same uses is the same", () => {
+    expect(planShapes(natural, model)).toEqual(plan);
+  });
+  test("of a short run merges more, of a long one less", () => {
+    const few = planShapes(natural.slice(0, 20), model).length;
+    expect(few).toBeLessThanOrEqual(plan.length);
+    expect(planShapes(natural.slice(0, 20), model, 0.001).length).toBeGreaterThan(few);
+  });
+  test("shapes of other record counts are never merged", () => {
+    const [a] = natural;
+    const b = { ...a, records: a.records + 1 };
+    expect(planShapes([a, b], model)).toHaveLength(2);
+  });
+});
+
+test("a batch that no shape holds gets one of its own", () => {
+  const long = [{ trees: [{ prompt: ids(300), branches: [[{ role: "chosen", ids: ids(30) }]] }] }];
+  const own = layoutOf(long, roles, { hidden: 576 });
+  expect(layoutOf(long, roles, { hidden: 576, shapes: plan }).shape).toEqual(own.shape);
+});
+
+test("long completions of a short prompt stand apart, a long prompt is shared", () => {
+  const tree = (prompt: number, completion: number) => [
+    {
+      trees: [
+        {
+          prompt: ids(prompt),
+          branches: [
+            [{ role: "chosen", ids: ids(completion) }],
+            [{ role: "rejected", ids: ids(completion) }],
+          ],
+        },
+      ],
+    },
+  ];
+  expect(layoutOf(tree(4, 1000), roles, { hidden: 64 }).shared).toBe(false);
+  expect(layoutOf(tree(500, 100), roles, { hidden: 64 }).shared).toBe(true);
+  // The wider the model, the less its attention counts.
+  expect(layoutOf(tree(100, 380), roles, { hidden: 64 }).shared).toBe(false);
+  expect(layoutOf(tree(100, 380), roles, { hidden: 4096 }).shared).toBe(true);
+});
