@@ -50,7 +50,7 @@ test("a file of another format, told by line; --strict is for machines", async (
   await writeFile(data, [vote("model_a", "x", "y"), vote("model_b", "same", "same"), "{}"].join("\n"));
   const call = await prefopt(["data", "check", data, "--strict"]);
   expect(call.status).toBe(1);
-  expect(call.stderr.trim().split("\n").at(-1)).toBe(`prefopt: ${data}: 2 of 10 checks found errors`);
+  expect(call.stderr.trim().split("\n").at(-1)).toBe(`prefopt: ${data}: 2 of 11 checks found errors`);
   expect(call.stdout).toContain(
     "3 records of Chatbot Arena votes (has conversation_a, conversation_b and winner)",
   );
