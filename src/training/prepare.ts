@@ -168,8 +168,11 @@ function checkBatches(
     throw new RequestError({
       code: "batch-of-one",
       what: `objective ${lonely.objective.id} needs at least two records in a batch`,
-      why: `${rows.length} records in batches of ${size} leave one alone`,
-      fix: "Choose another train.batchSize",
+      why:
+        rows.length === 1
+          ? "there is one record"
+          : `${rows.length} records in batches of ${size} leave one alone`,
+      fix: rows.length === 1 ? "Give more records" : "Choose another train.batchSize",
     });
   }
   if (evalRows.length > 0) checkBatch(terms, evalRows.length, weighted, "data.eval");
