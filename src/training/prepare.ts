@@ -10,6 +10,7 @@ import { type LanguageModel, loadLanguageModel } from "../models/language-model.
 import { type Term, checkBatch } from "../objectives/combined.ts";
 import { type Touched, touchedBy } from "../objectives/touched.ts";
 import { type Tokenizer, hasTokenizer, loadTokenizer } from "../text/tokenizer.ts";
+import { bringsReference } from "./given-reference.ts";
 import type { Recipe } from "./recipe.ts";
 import { tokenizerOf, trainingRows } from "./training-rows.ts";
 
@@ -92,7 +93,7 @@ export async function prepare(
   const fields = fieldsOf(all);
   const touched = touchedBy(terms, kind, { fields });
   checkBatches(terms, recipe, { rows, evalRows, weighted: fields.has("weight") });
-  if (touched.reference && recipe.reference === "none") {
+  if (touched.reference && recipe.reference === "none" && !all.every(bringsReference)) {
     throw new RequestError({
       code: "reference-needed",
       what: "reference: none",
