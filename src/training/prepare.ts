@@ -10,9 +10,9 @@ import { type LanguageModel, loadLanguageModel } from "../models/language-model.
 import { type Term, checkBatch } from "../objectives/combined.ts";
 import { type Touched, touchedBy } from "../objectives/touched.ts";
 import { type Tokenizer, hasTokenizer, loadTokenizer } from "../text/tokenizer.ts";
-import { bringsReference } from "./given-reference.ts";
 import type { Recipe } from "./recipe.ts";
 import { tokenizerOf, trainingRows } from "./training-rows.ts";
+import { bringsReference } from "./given-reference.ts";
 
 /** What a caller may pass instead of what the recipe names. */
 export interface Given {
