@@ -29,6 +29,7 @@ async function train(
   const place = join(folder, `case-${count++}`);
   await mkdir(place);
   await writeFile(join(place, "pairs.jsonl"), data);
+  await writeFile(join(place, "data.jsonl"), data);
   const file = join(place, "recipe.yaml");
   await writeFile(
     file,
@@ -180,6 +181,55 @@ describe("recipes", () => {
     expect(result.status).toBe(2);
     expectOneLine(result, ...parts);
   });
+  const single = { prompt: "A film", completion: " good.", label: true };
+  const list = (n: number) => ({
+    prompt: "A film",
+    completions: [" good.", " fair.", " bad."].slice(0, n),
+    scores: [3, 2, 1].slice(0, n),
+  });
+  const winRates = { chosenWinRate: 0.9, rejectedWinRate: 0.1 };
+  /** An objective, its options, records, the batch size, and what is said. */
+  const unfit: [string, Record<string, unknown>, object[], number, string[]][] = [
+    ["lipo", {}, [list(2), list(1)], 2, ["data.jsonl:2", "it has 1 completion", "alone is no ranking"]],
+    ["plackett-luce", {}, [list(1)], 2, ["data.jsonl:1", "it has 1 completion"]],
+    ["aot", {}, [good, good], 1, ["train.batchSize: objective aot needs at least two records in a batch"]],
+    ["aot-unpaired", {}, [good, good], 1, ["objective aot-unpaired needs at least two", "Raise"]],
+    ["kto", {}, [single, single], 1, ["train.batchSize: objective kto needs at least two records"]],
+    ["kto", {}, [single, single, single], 2, ["3 records in batches of 2 leave one alone"]],
+    ["kto", {}, [single], 4, ["there is one record", "Give more records"]],
+    ["ipo", { beta: -0.1 }, [good], 1, ['option "beta" is not valid', "to be >0"]],
+    ["kto", { beta: 0 }, [single], 2, ['option "beta" is not valid']],
+    ["simpo", { beta: 0 }, [good], 1, ['option "beta" is not valid']],
+    ["robust", { labelSmoothing: 0.5 }, [good], 1, ['option "labelSmoothing"', "less than 0.5"]],
+    ["dpo", { labelSmoothing: -0.1 }, [good], 1, ['option "labelSmoothing" is not valid']],
+    ["exo-pair", { labelSmoothing: 0 }, [good], 1, ['option "labelSmoothing" is not valid']],
+    ["dpo", {}, [single], 1, ['data.jsonl:1: field "chosen"', "would do for: sft, kto", "bco"]],
+    ["t-reg", {}, [good], 1, ['data.jsonl:1: field "tokenRewardsChosen" is missing', "would do for: dpo,"]],
+    ["sppo", {}, [{ ...good, ...winRates }, good], 1, ['data.jsonl:2: field "chosenWinRate" is missing']],
+    ["triple-po", {}, [good], 1, ['data.jsonl:1: field "gold"', "would do for: dpo,", "simpo"]],
+    ["kto", {}, [{ ...single, label: undefined }], 2, ['field "label"', "would do for: sft"]],
+    ["lipo", {}, [{ ...list(2), scores: undefined }], 1, ['data.jsonl:1: field "scores" is missing']],
+    ["npo", {}, [good], 1, ['data.jsonl:1: field "forget"', "would do for: dpo,"]],
+    ["rationale-po", {}, [good], 1, ['data.jsonl:1: field "rationale"', "would do for: dpo,"]],
+    ["xpo", {}, [good], 1, ['data.jsonl:1: field "explored" is missing', "would do for: dpo,"]],
+  ];
+  test.each(unfit)("%s %j on %j in batches of %i", async (id, options, records, batchSize, parts) => {
+    const result = await train(
+      lines(...records),
+      {},
+      {
+        method: undefined,
+        objective: id,
+        options,
+        data: { train: "data.jsonl" },
+        train: { steps: 1, batchSize },
+      },
+    );
+    expect(result.status).toBe(2);
+    expectOneLine(result, ...parts);
+    expect(await readdir(result.out).catch(() => [])).not.toContain("model");
+  });
+
   test("a recipe that is not there, and one that is not YAML", async () => {
     expectOneLine(
       await prefopt(["train", "nowhere.yaml"]),

@@ -1,8 +1,8 @@
-/** `prefopt data check` as it is called: a recipe with its held-out data, the page, JSON, --strict. */
-import { mkdtemp, readFile, rm, writeFile } from "node:fs/promises";
+/** `prefopt data check` as it is called: a recipe with its held-out data, the page, JSON, --strict, --ches. */
+import { mkdtemp, readFile, readdir, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { afterAll, beforeAll, expect, test } from "vitest";
+import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { prefopt, root } from "./command.ts";
 
 let folder: string;
@@ -50,7 +50,7 @@ test("a file of another format, told by line; --strict is for machines", async (
   await writeFile(data, [vote("model_a", "x", "y"), vote("model_b", "same", "same"), "{}"].join("\n"));
   const call = await prefopt(["data", "check", data, "--strict"]);
   expect(call.status).toBe(1);
-  expect(call.stderr.trim().split("\n").at(-1)).toBe(`prefopt: ${data}: 2 of 10 checks found errors`);
+  expect(call.stderr.trim().split("\n").at(-1)).toBe(`prefopt: ${data}: 2 of 11 checks found errors`);
   expect(call.stdout).toContain(
     "3 records of Chatbot Arena votes (has conversation_a, conversation_b and winner)",
   );
@@ -65,5 +65,71 @@ test("a file with itself held out", async () => {
   expect(byId(call.stdout).get("leakage")).toMatchObject({
     status: "error",
     numbers: { held: 64, whole: 64 },
+  });
+});
+
+describe("--ches", () => {
+  const pairs = "assets/preferences/test.jsonl";
+  const args = ["data", "check", pairs, "--model", "assets/reviews"];
+
+  test("scores, and the rows whose answers are least alike, unchanged", async () => {
+    const [out, page] = [join(folder, "kept.jsonl"), join(folder, "ches.html")];
+    const keep = ["--ches", "--keep", "0.05", "--out", out];
+    const call = await prefopt([...args, ...keep, "--html", page, "--json"]);
+    expect(call.status, call.stderr).toBe(0);
+    const numbers = byId(call.stdout).get("displacement")?.numbers ?? {};
+    expect(numbers["pairs scored"]).toBe(913);
+    expect(numbers["lnChes 25 %"]).toBeLessThan(numbers["lnChes median"]);
+    const { kept } = JSON.parse(call.stdout) as { kept: object };
+    expect(kept).toEqual({
+      out,
+      measure: "lnChes",
+      rows: 45, // ⌊0.05 · 913⌋
+      of: 913,
+      leftOut: { "more alike by lnChes": 868 },
+    });
+    const lines = (text: string) => text.trim().split("\n");
+    const all = lines(await readFile(join(root, pairs), "utf8"));
+    const written = lines(await readFile(out, "utf8"));
+    expect(written).toHaveLength(45);
+    const places = written.map((line) => all.indexOf(line));
+    expect(places).toEqual([...places].sort((a, b) => a - b));
+    expect(places[0]).toBeGreaterThanOrEqual(0);
+    expect(await readFile(page, "utf8")).toContain("Likelihood displacement (CHES)");
+    const again = await prefopt([...args, ...keep]);
+    expect(again.status).toBe(2);
+    expect(again.stderr).toContain(`${out}: the file is there already`);
+  });
+
+  test("an interrupt leaves nothing behind", async () => {
+    const out = join(folder, "none.jsonl");
+    let stopped = false;
+    const call = await prefopt([...args, "--keep", "0.5", "--out", out], {
+      watch: (child, text) => {
+        if (stopped || !text.includes("reading the data")) return;
+        stopped = true;
+        child.kill("SIGINT");
+      },
+    });
+    expect([call.status, stopped]).toEqual([130, true]);
+    expect(call.stderr).toContain("interrupted; nothing was written");
+    expect((await readdir(folder)).filter((name) => name.startsWith("none"))).toEqual([]);
+  });
+
+  test.each([
+    [["--out", "x.jsonl"], "--out needs --keep"],
+    [["--keep", "0.5"], "--keep needs --out"],
+    [["--keep", "5", "--out", "x.jsonl"], "--keep 5: it is the share of the rows that is kept"],
+    [["--measure", "ln-chess"], "Did you mean lnChes?"],
+    [["--keep", "0.5", "--out", "x.csv"], "Name a file of the same kind"],
+  ])("%j is refused", async (options, says) => {
+    const call = await prefopt([...args, ...options]);
+    expect([call.status, call.stdout]).toEqual([2, ""]);
+    expect(call.stderr).toContain(says);
+  });
+
+  test("it needs a model", async () => {
+    const call = await prefopt(["data", "check", pairs, "--ches"]);
+    expect([call.status, call.stderr.includes("Name the model that will be trained")]).toEqual([2, true]);
   });
 });

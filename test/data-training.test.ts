@@ -87,3 +87,23 @@ test("lists are no pairs, and the error says what they would do for", async () =
   expect(stderr.trim().split("\n")).toHaveLength(1);
   expect(stderr).toContain("it would do as a record of prompt and completions");
 });
+
+test("a misspelt field is warned of once, in a run, in a check and where rows are looked at", async () => {
+  const data = join(folder, "misspelt.jsonl");
+  const record = { prompt: "The film is", chosen: " good.", rejected: " bad.", wieght: 2, source: "me" };
+  await writeFile(data, `${JSON.stringify(record)}\n${JSON.stringify({ ...record, prompt: "It is" })}\n`);
+  const warning = `field "wieght" of 2 rows is not used. Did you mean weight?`;
+  const recipe = join(folder, "misspelt.yaml");
+  const model = join(root, "assets/reviews");
+  const train = { steps: 1, batchSize: 2 };
+  await writeFile(recipe, JSON.stringify({ method: "dpo", model, data: { train: data }, train }));
+  const run = await prefopt(["train", recipe, "--out", join(folder, "misspelt")]);
+  expect(run.status, run.stderr).toBe(0);
+  const said = run.stdout + run.stderr;
+  expect(said.split(warning)).toHaveLength(2);
+  expect(said).toContain("fields that are not used: source (2 rows)");
+  const check = await prefopt(["data", "check", recipe]);
+  expect(check.stdout).toContain(`! field "wieght" of 2 of 2 rows is not used`);
+  expect(check.stdout).toContain(`· field "source" of 2 of 2 rows is not used`);
+  expect((await prefopt(["data", "inspect", recipe])).stderr).toContain(warning);
+});

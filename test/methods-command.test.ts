@@ -29,6 +29,14 @@ it("one that works has its claim and the recipe of the method", async () => {
   expect(text).toContain("\n\nmethod: dpo\n");
 });
 
+it("one that is a command says how it is called, and the command knows those options", async () => {
+  const text = await shown("ches");
+  const command = /^command +prefopt (.*)$/m.exec(text)?.[1] ?? "";
+  expect(text).toMatch(/^status +works$/m);
+  const help = await prefopt([...command.split(" ").slice(0, 2), "--help"]);
+  for (const option of command.match(/--\w+/g) ?? ["none"]) expect(help.stdout).toContain(`${option} `);
+});
+
 it("an objective is shown by itself, also by an older name", async () => {
   const text = await shown("kto");
   expect(text).toMatch(/^records +unpaired, pair$/m);

@@ -164,6 +164,7 @@ function valuesOf(record: DataRecord): Record<string, Record<string, readonly nu
     for (const [name, field] of [
       ["reward", `${role}Reward`],
       ["winRate", `${role}WinRate`],
+      ["refLogps", role === "chosen" ? "refChosenLogps" : "refRejectedLogps"],
     ] as const) {
       if (typeof given[field] === "number") (values[role] ??= {})[name] = [given[field]];
     }

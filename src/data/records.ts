@@ -29,6 +29,9 @@ const comparison = {
   /** Rewards of the two (upo, xpo). */
   chosenReward: finite.optional(),
   rejectedReward: finite.optional(),
+  /** What the reference gives the two, summed over tokens, the end token included: computed beforehand, by whatever tool. */
+  refChosenLogps: z.number().max(0).optional(),
+  refRejectedLogps: z.number().max(0).optional(),
   /** Estimated probabilities of beating the sampler's policy (sppo). */
   chosenWinRate: share.optional(),
   rejectedWinRate: share.optional(),

@@ -41,7 +41,7 @@ export interface CacheKey {
 }
 
 /** Raised by every change of what is kept, or of how rows are made. */
-const version = "prefopt rows 1";
+const version = "prefopt rows 2";
 const magic = new TextEncoder().encode("PREFROWS");
 /** Bytes of the digest at the end. */
 const digestSize = 32;

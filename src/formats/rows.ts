@@ -88,6 +88,10 @@ export function rowFormatOf(path: string): RowFormat {
   });
 }
 
+/** Whether a file holds one JSON value a line, gzip'ed or not. */
+export const isJsonLines = (path: string): boolean =>
+  [rowFormats[".jsonl"], rowFormats[".ndjson"]].includes(rowFormatOf(path));
+
 /** A format of text, gzip'ed or not. */
 function text(
   read: (chunks: AsyncIterable<Uint8Array>, name: string) => AsyncGenerator<JsonLine>,

@@ -44,7 +44,7 @@ export async function describeSystem(entry: MethodEntry): Promise<SystemDescript
   const page = pageOfSystem(entry.id);
   const losses = await Promise.all(entry.objectives.map((id) => describeObjective(objectiveNamed(id))));
   const [short] = page ? blocksOf(await readPage(page), "yaml") : [];
-  const implemented = entry.status === "works" ? implementationFacts(entry.id) : undefined;
+  const implemented = Object.hasOwn(implementations, entry.id) ? implementationFacts(entry.id) : undefined;
   const recipe = implemented?.recipe ?? (short && complete(parseYaml(short), entry.id));
   return {
     ...entry,

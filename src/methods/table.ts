@@ -1,17 +1,20 @@
 /**
  * The systems with what works of each, and the way from a name to one of them. A status is never written by hand: it
- * follows from the implementations (`implementations.ts`) and objectives (`objectives/table.ts`) that are registered.
+ * follows from the implementations (`implementations.ts`), commands (`commands.ts`) and objectives (`objectives/table.ts`) that are there.
  */
 import { RequestError, nearest } from "../errors.ts";
 import { findObjective, objectives } from "../objectives/table.ts";
+import { commands } from "./commands.ts";
 import { implementations } from "./implementations.ts";
 import { type System, systems } from "./systems.ts";
 
-/** works: recipes can name it. objective only: its loss exists (`objective:`, `prefopt loss`), its procedure does not. */
+/** works: recipes can name it, or it is a command. objective only: its loss exists (`objective:`, `prefopt loss`), its procedure does not. */
 export type Status = "works" | "objective only" | "planned";
 
 export interface MethodEntry extends Omit<System, "trainsWith"> {
   readonly status: Status;
+  /** How it is called, where it is a command and no training. */
+  readonly command?: string;
   /** Ids of its objectives that are there: what a recipe can train with now. */
   readonly objectives: readonly string[];
 }
@@ -19,8 +22,9 @@ export interface MethodEntry extends Omit<System, "trainsWith"> {
 /** All systems, the order of the documentation. */
 export const methods: readonly MethodEntry[] = systems.map(({ trainsWith, ...system }) => ({
   ...system,
+  ...(Object.hasOwn(commands, system.id) && { command: commands[system.id] }),
   get status() {
-    if (Object.hasOwn(implementations, system.id)) return "works";
+    if ([implementations, commands].some((there) => Object.hasOwn(there, system.id))) return "works";
     return registered(trainsWith).length > 0 ? "objective only" : "planned";
   },
   get objectives() {

@@ -57,12 +57,12 @@ export function objectivesMarkdown(
 }
 
 /** What is said of a system at the head of its page. */
-function systemFacts({ id, paper, year, kind, status, objectives: own }: MethodEntry): string {
+function systemFacts({ id, paper, year, kind, status, command, objectives: own }: MethodEntry): string {
   const [first = "", ...others] = own;
   const or = others.length > 0 ? ` (or ${others.map(code).join(", ")})` : "";
   const trains = `train with ${code(`objective: ${first}`)}${or}`;
   const now = {
-    works: `works: ${code(`method: ${id}`)}`,
+    works: `works: ${code(command ?? `method: ${id}`)}`,
     "objective only": `objective only: ${trains}; ${code(`method: ${id}`)} is not built yet`,
     planned: "planned: nothing of it is built yet",
   }[status];

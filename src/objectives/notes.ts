@@ -14,6 +14,8 @@ export class Notes implements ScoreSource {
   readonly valueNotes = new Map<string, Set<string>>();
   readonly requiredNotes = new Set<string>();
   readonly fieldNotes = new Set<string>();
+  /** Roles of whose tokens the places are read. */
+  readonly placed = new Set<string>();
   random = false;
   readonly #kind: RecordKind;
   readonly #known: Known;
@@ -32,6 +34,7 @@ export class Notes implements ScoreSource {
   }
   positions(role: string): Tensor {
     this.#note(this.tokenNotes, role);
+    this.placed.add(role);
     return this.#input(`${role} positions`, this.#tokens(role));
   }
   units(role: string) {

@@ -26,4 +26,8 @@ export const orpo = objective({
     return add(mul(nll, div(batch.size, tokens)), preference);
   },
   rewards: (pair, { beta }) => pairRewards(pair, beta, averageLogp),
+  metrics: ({ chosen, rejected }, _, batch) => ({
+    "loss/nll": pooledNll(chosen, "chosen", batch),
+    logOdds: logOdds(chosen, rejected),
+  }),
 });

@@ -8,6 +8,7 @@ import { listMle } from "./list-losses/list-mle.ts";
 import { objective } from "./objective.ts";
 import { positive } from "./options.ts";
 import { rankedBy } from "./list-losses/list.ts";
+import { listMetrics } from "./list-losses/metrics.ts";
 
 export const plackettLuce = objective({
   id: "plackett-luce",
@@ -21,4 +22,5 @@ export const plackettLuce = objective({
   },
   loss: ({ completions }, { beta }) =>
     listMle(mul(beta, logRatio(completions)), rankedBy(completions, "order")),
+  metrics: ({ completions }, { beta }) => listMetrics(completions, mul(beta, logRatio(completions))),
 });

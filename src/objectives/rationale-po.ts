@@ -47,22 +47,49 @@ export const rationalePo = objective({
   },
   check: simpoMargin.check,
   rows: ({ swapComparison }) => ({ swapComparison }),
-  loss(record, o, batch) {
-    const beta = o.beta ?? (o.base === "simpo" ? 2 : 0.1);
-    const setting = { beta, gamma: simpoMargin.of(o, beta) };
-    const gamma = o.rationaleWeight ?? (o.base === "dpo" && o.rationaleLoss === "logsigmoid" ? 0.001 : 1);
-    const parts: Tensor[] = [];
-    if (o.preferenceWeight > 0) parts.push(mul(o.preferenceWeight, bases[o.base](record, setting, batch)));
-    if (gamma > 0 || parts.length === 0) {
-      const mean = (o.rationaleReduction ?? (o.base === "dpo" ? "sum" : "mean")) === "mean";
-      const logp = mean ? averageLogp(record.rationale) : record.rationale.policy.logp;
-      parts.push(o.rationaleLoss === "nll" ? mul(-gamma, logp) : softplus(mul(-gamma, logp)));
-    }
-    return parts.reduce((a, b) => add(a, b));
-  },
+  loss: (record, o, batch) =>
+    Object.values(parts(record, o, batch))
+      .filter((part) => part !== undefined)
+      .reduce((a, b) => add(a, b)),
   rewards: (record, o) =>
     o.base === "dpo"
       ? pairRewards(record, o.beta ?? 0.1)
       : pairRewards(record, o.beta ?? (o.base === "simpo" ? 2 : 0.1), averageLogp),
-  metrics: ({ rationale }) => ({ "rationale/logp": averageLogp(rationale) }),
+  metrics(record, o, batch) {
+    const { preference, rationale } = parts(record, o, batch);
+    return {
+      ...(preference && { "loss/preference": preference }),
+      ...(rationale && { "loss/rationale": rationale }),
+      "rationale/logp": averageLogp(record.rationale),
+    };
+  },
 });
+
+interface Chosen {
+  readonly base: keyof typeof bases;
+  readonly beta?: number;
+  readonly gammaBetaRatio?: number;
+  readonly simpoGamma?: number;
+  readonly rationaleLoss: "nll" | "logsigmoid";
+  readonly rationaleWeight?: number;
+  readonly rationaleReduction?: "sum" | "mean";
+  readonly preferenceWeight: number;
+}
+
+/** The two terms of the loss, weights included, where they count. */
+function parts(
+  record: Pair,
+  o: Chosen,
+  batch: BatchView,
+): { readonly preference?: Tensor; readonly rationale?: Tensor } {
+  const beta = o.beta ?? (o.base === "simpo" ? 2 : 0.1);
+  const setting = { beta, gamma: simpoMargin.of(o, beta) };
+  const gamma = o.rationaleWeight ?? (o.base === "dpo" && o.rationaleLoss === "logsigmoid" ? 0.001 : 1);
+  const preference =
+    o.preferenceWeight > 0 ? mul(o.preferenceWeight, bases[o.base](record, setting, batch)) : undefined;
+  if (gamma === 0 && preference) return { preference };
+  const mean = (o.rationaleReduction ?? (o.base === "dpo" ? "sum" : "mean")) === "mean";
+  const logp = mean ? averageLogp(record.rationale) : record.rationale.policy.logp;
+  const rationale = o.rationaleLoss === "nll" ? mul(-gamma, logp) : softplus(mul(-gamma, logp));
+  return { ...(preference && { preference }), rationale };
+}

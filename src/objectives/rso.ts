@@ -4,7 +4,7 @@
  * original SLiC-HF with its cross-entropy on a gold answer.
  */
 import { z } from "zod";
-import { maximum, mul, neg, softplus, sub } from "../engine/ops/elementwise.ts";
+import { greater, maximum, mul, neg, softplus, sub, toFloat } from "../engine/ops/elementwise.ts";
 import type { Tensor } from "../engine/tensor.ts";
 import { logRatio, pairRewards } from "./log-ratio.ts";
 import type { RecordView } from "./definition.ts";
@@ -53,6 +53,12 @@ export const rso = objective({
   },
   loss: (record, { lossType, lossGamma: gamma, slicDelta, slicLambda: lambda }) =>
     losses[lossType](record, { gamma, delta: slicDelta ?? 1 / gamma, lambda }),
+  /** The share of pairs that a hinge still pulls. */
+  metrics(record, { lossType, lossGamma: gamma, slicDelta }): { [name: string]: Tensor } {
+    if (lossType === "sigmoidNorm") return {};
+    const setting = { gamma, delta: slicDelta ?? 1 / gamma, lambda: 0 };
+    return { "hinge/active": toFloat(greater(losses[lossType](record, setting), 0)) };
+  },
   /** γρ, or γ log π where no reference is touched. */
   rewards: (record, { lossType, lossGamma }) =>
     pairRewards(record, lossGamma, lossType.endsWith("Norm") ? logRatio : (c) => c.policy.logp),

@@ -14,28 +14,44 @@ import type { Completion } from "./scores.ts";
 
 type View = RecordView<"pair" | "list">;
 
-/** (ρ - (p - ½)/β)² */
-const pull = (c: Completion, rate: Tensor | number, beta: number): Tensor => {
-  const target = typeof rate === "number" ? (rate - 0.5) / beta : mul(1 / beta, sub(rate, 0.5));
-  return square(sub(logRatio(c), target));
-};
-const half = (a: Tensor, b: Tensor) => mul(0.5, add(a, b));
+type Rate = Tensor | number;
 
-const variants = {
+/** (p - ½)/β: what a log-ratio should be. */
+const targetOf = (rate: Rate, beta: number): Rate =>
+  typeof rate === "number" ? (rate - 0.5) / beta : mul(1 / beta, sub(rate, 0.5));
+/** (ρ - (p - ½)/β)² */
+const pull = (c: Completion, rate: Rate, beta: number): Tensor =>
+  square(sub(logRatio(c), targetOf(rate, beta)));
+
+/** Win rates of the two sides of a pair, and what multiplies the sum of their squares. */
+const pairVariants = {
   /** Best and worst of K samples, each with its win rate. */
-  soft: ({ chosen, rejected }: View, beta: number) =>
-    half(pull(chosen, chosen.value("winRate"), beta), pull(rejected, rejected.value("winRate"), beta)),
+  soft: {
+    factor: 0.5,
+    rates: ({ chosen, rejected }: View) => [chosen.value("winRate"), rejected.value("winRate")],
+  },
   /** The pair's own probability instead of win rates. */
-  single({ chosen, rejected, required }: View, beta: number) {
-    const p = required("chosenProb");
-    return half(pull(chosen, p, beta), pull(rejected, sub(1, p), beta));
+  single: {
+    factor: 0.5,
+    rates({ required }: View) {
+      const p = required("chosenProb");
+      return [p, sub(1, p)];
+    },
   },
   /** Win rates 1 and 0, without the ½. */
-  hard: ({ chosen, rejected }: View, beta: number) => add(pull(chosen, 1, beta), pull(rejected, 0, beta)),
-  /** All K samples (Algorithm 1). */
-  allK: ({ completions }: View, beta: number) =>
-    div(completions.total(pull(completions, completions.value("winRate"), beta)), completions.count),
-} as const;
+  hard: { factor: 1, rates: () => [1, 0] },
+} as const satisfies Record<string, { factor: number; rates: (record: View) => readonly [Rate, Rate] }>;
+
+/** All K samples (Algorithm 1). */
+const allK = ({ completions }: View, beta: number) =>
+  div(completions.total(pull(completions, completions.value("winRate"), beta)), completions.count);
+
+function pairLoss(record: View, variant: keyof typeof pairVariants, beta: number): Tensor {
+  const { factor, rates } = pairVariants[variant];
+  const [w, l] = rates(record);
+  const squares = add(pull(record.chosen, w, beta), pull(record.rejected, l, beta));
+  return factor === 1 ? squares : mul(factor, squares);
+}
 
 export const sppo = objective({
   id: "sppo",
@@ -54,10 +70,19 @@ export const sppo = objective({
       : undefined,
   loss(record, o) {
     const beta = betaOf(o);
-    const loss = variants[o.variant](record, beta);
+    const loss = o.variant === "allK" ? allK(record, beta) : pairLoss(record, o.variant, beta);
     return o.normalized ? mul(beta ** 2, loss) : loss;
   },
   rewards: (record, o) => (o.variant === "allK" ? {} : pairRewards(record, betaOf(o))),
+  /** Log-ratios, which must move apart, and where they should go; of `hard` the targets are known. */
+  metrics(record, o): Record<string, Tensor> {
+    if (o.variant === "allK") return {};
+    const { chosen, rejected } = record;
+    const ratios = { "ratio/chosen": logRatio(chosen), "ratio/rejected": logRatio(rejected) };
+    const [w, l] = pairVariants[o.variant].rates(record).map((rate) => targetOf(rate, betaOf(o)));
+    if (typeof w === "number" || typeof l === "number") return ratios;
+    return { ...ratios, "target/chosen": w, "target/rejected": l };
+  },
 });
 
 const betaOf = ({ beta, eta }: { beta?: number; eta?: number }) =>

@@ -95,3 +95,18 @@ export function randomCompletions(
   const tokens = (n: number) => Array.from({ length: n }, () => -3 * rng.uniform());
   return (n) => ({ policy: tokens(n), reference: tokens(n) });
 }
+
+/** A completion of given sums over a number of tokens. */
+export const side = (policy: number, reference: number, count = 1) => ({
+  policy: new Array<number>(count).fill(policy / count),
+  reference: new Array<number>(count).fill(reference / count),
+});
+
+/** d(loss)/d(log π) of both sides of the first pair: every token of a side has the derivative of its sum. */
+export async function slopes(...of: Parameters<typeof run>): Promise<[number, number]> {
+  const [{ chosen, rejected }] = (await run(...of)).gradients as Record<
+    "chosen" | "rejected",
+    { policy: number[] }
+  >[];
+  return [chosen.policy[0], rejected.policy[0]];
+}

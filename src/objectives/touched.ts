@@ -24,6 +24,8 @@ export interface Touched {
   readonly reference: boolean;
   /** Whether scores of the reference over its whole vocabulary are. */
   readonly referenceVocabulary: boolean;
+  /** Roles of whose tokens the places are read. */
+  readonly placed: ReadonlySet<string>;
   /** Whether ties are broken at random. */
   readonly random: boolean;
 }
@@ -52,6 +54,7 @@ export function touchedBy(terms: readonly Term[], kind: RecordKind, known: Known
     needed: new Set(terms.flatMap((t) => t.objective.needs)),
     reference: quantities.some((q) => needsReference.includes(q)),
     referenceVocabulary: quantities.some((q) => q === "tokenKl" || q === "reverseTokenKl"),
+    placed: notes.placed,
     random: notes.random,
   };
 }

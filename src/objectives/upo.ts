@@ -35,23 +35,45 @@ export const upo = objective({
     /** Divide the chosen completion's log-probability by its length, or by its reward. */
     nllNorm: oneOf(["length", "reward"], "length"),
   },
-  loss(pair, { beta, alphaMode, mu, lambdaNll, nllNorm }) {
-    const margin = mul(beta, sub(logRatio(pair.chosen), logRatio(pair.rejected)));
-    // Where records bring an α of their own, it wins over the mode; then all of them must.
-    const own = typeof pair.field("alpha", 0) !== "number";
-    const flip = own ? pair.required("alpha") : modes[alphaMode](pair, mu);
-    const right = typeof flip === "number" ? 1 - flip : sub(1, flip);
-    const preference = smoothed(right, softplus(neg(margin)), softplus(margin));
-    if (lambdaNll === 0) return preference;
-    const { chosen } = pair;
-    const likelihood =
-      nllNorm === "length"
-        ? averageLogp(chosen)
-        : div(chosen.policy.logp, maximum(absolute(chosen.value("reward")), 1e-2));
-    return sub(preference, mul(lambdaNll, likelihood));
+  loss(pair, o) {
+    const { preference, nll } = parts(pair, o);
+    return nll ? add(preference, mul(o.lambdaNll, nll)) : preference;
   },
   rewards: (pair, { beta }) => pairRewards(pair, beta),
+  metrics(pair, o) {
+    const { preference, nll, flip } = parts(pair, o);
+    return {
+      "loss/preference": preference,
+      ...(nll && { "loss/nll": nll }),
+      ...(typeof flip !== "number" && { alpha: flip }),
+    };
+  },
 });
+
+interface Setting {
+  readonly beta: number;
+  readonly alphaMode: keyof typeof modes;
+  readonly mu: number;
+  readonly lambdaNll: number;
+  readonly nllNorm: "length" | "reward";
+}
+
+/** The smoothed preference loss with its α, and the likelihood term where it counts. */
+function parts(pair: Pair, { beta, alphaMode, mu, lambdaNll, nllNorm }: Setting) {
+  const margin = mul(beta, sub(logRatio(pair.chosen), logRatio(pair.rejected)));
+  // Where records bring an α of their own, it wins over the mode; then all of them must.
+  const own = typeof pair.field("alpha", 0) !== "number";
+  const flip: Tensor | number = own ? pair.required("alpha") : modes[alphaMode](pair, mu);
+  const right = typeof flip === "number" ? 1 - flip : sub(1, flip);
+  const preference = smoothed(right, softplus(neg(margin)), softplus(margin));
+  if (lambdaNll === 0) return { preference, flip };
+  const { chosen } = pair;
+  const likelihood =
+    nllNorm === "length"
+      ? averageLogp(chosen)
+      : div(chosen.policy.logp, maximum(absolute(chosen.value("reward")), 1e-2));
+  return { preference, flip, nll: neg(likelihood) };
+}
 
 /** |x| of a constant. */
 const absolute = (x: Tensor) => maximum(x, neg(x));

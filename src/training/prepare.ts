@@ -13,6 +13,7 @@ import { type Tokenizer, hasTokenizer, loadTokenizer } from "../text/tokenizer.t
 import { adaptedModel } from "./adapted-model.ts";
 import type { Recipe } from "./recipe.ts";
 import { tokenizerOf, trainingRows } from "./training-rows.ts";
+import { bringsReference } from "./given-reference.ts";
 
 /** What a caller may pass instead of what the recipe names. */
 export interface Given {
@@ -93,7 +94,7 @@ export async function prepare(
   const fields = fieldsOf(all);
   const touched = touchedBy(terms, kind, { fields });
   checkBatches(terms, recipe, { rows, evalRows, weighted: fields.has("weight") });
-  if (touched.reference && recipe.reference === "none") {
+  if (touched.reference && recipe.reference === "none" && !all.every(bringsReference)) {
     throw new RequestError({
       code: "reference-needed",
       what: "reference: none",
@@ -175,8 +176,11 @@ function checkBatches(
     throw new RequestError({
       code: "batch-of-one",
       what: `objective ${lonely.objective.id} needs at least two records in a batch`,
-      why: `${rows.length} records in batches of ${size} leave one alone`,
-      fix: "Choose another train.batchSize",
+      why:
+        rows.length === 1
+          ? "there is one record"
+          : `${rows.length} records in batches of ${size} leave one alone`,
+      fix: rows.length === 1 ? "Give more records" : "Choose another train.batchSize",
     });
   }
   if (evalRows.length > 0) checkBatch(terms, evalRows.length, weighted, "data.eval");

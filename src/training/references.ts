@@ -6,6 +6,7 @@ import { promptSuffix } from "../data/record-kinds.ts";
 import { mergedCopy } from "../models/adapter/merge.ts";
 import { type LanguageModel, copyOf, loadLanguageModel, releaseCopy } from "../models/language-model.ts";
 import type { RowScores } from "../scoring/text-scorer.ts";
+import { givenReference } from "./given-reference.ts";
 import type { Prepared } from "./prepare.ts";
 import { referenceScores } from "./reference-scores.ts";
 import { companionsOf } from "./trained.ts";
@@ -51,6 +52,10 @@ export async function referencesOf(prepared: Prepared): Promise<References> {
     return copy;
   };
   if (!touched.reference && !measured) return { release };
+  const asked = { touched, follows: sync !== undefined };
+  const given = { train: givenReference(rows, asked), held: givenReference(evalRows, asked) };
+  const computed = [...(given.train ? [] : rows), ...(given.held ? [] : evalRows)];
+  if (computed.length === 0 && !measured) return { release, ...given };
 
   const other = recipe.reference !== "same" && recipe.reference !== "none";
   // A fresh adapter has changed nothing: the model without it is where the policy starts.
@@ -65,8 +70,11 @@ export async function referencesOf(prepared: Prepared): Promise<References> {
     ...(sync && { sync }),
   };
   if (cachedRoles.length === 0) return references;
-  const { scores, cached } = await referenceScores(start, [...rows, ...evalRows], cachedRoles);
-  return { ...references, train: scores.slice(0, rows.length), held: scores.slice(rows.length), cached };
+  if (computed.length === 0) return { ...references, ...given };
+  const { scores, cached } = await referenceScores(start, computed, cachedRoles);
+  const train = given.train ?? scores.slice(0, rows.length);
+  const held = given.held ?? scores.slice(given.train ? 0 : rows.length);
+  return { ...references, train, held, cached };
 }
 
 /**

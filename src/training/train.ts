@@ -18,6 +18,7 @@ import { batchIndices } from "./order.ts";
 import { type Given, type Prepared, prepare } from "./prepare.ts";
 import { type Progress, withProgress } from "./progress.ts";
 import type { Recipe } from "./recipe.ts";
+import { bringsReference } from "./given-reference.ts";
 import { constantRoles, follow, referencesOf } from "./references.ts";
 import { type RunResult, resultOf } from "./result.ts";
 import { writeReport } from "./report/write-report.ts";
@@ -119,7 +120,9 @@ async function* runIn(
   const trained = trainedBy(model, companions, settings.seed);
   const updates = await updatesOf(backend, trained, settings, steps);
 
-  if (constantRoles(prepared).length > 0) yield { type: "phase", text: "scoring with the reference" };
+  const asked = [...prepared.rows, ...prepared.evalRows].some((row) => !bringsReference(row));
+  if (asked && constantRoles(prepared).length > 0)
+    yield { type: "phase", text: "scoring with the reference" };
   const references = await referencesOf(prepared);
   if (references.cached) yield { type: "phase", text: "reference scores taken from the cache" };
 

@@ -8,6 +8,7 @@ import type { RecordKind } from "../data/record-kinds.ts";
 import { type DataRecord, parseRecord } from "../data/records.ts";
 import type { RowBuilder } from "../data/rows.ts";
 import type { TokenRow } from "../data/token-row.ts";
+import { unreadLines } from "../data/unread.ts";
 import { RequestError } from "../errors.ts";
 import { locateModel } from "../formats/locations.ts";
 import type { Term } from "../objectives/combined.ts";
@@ -78,7 +79,8 @@ export async function trainingRows(
     }
   }
   if (rows.length === 0) throw noRecords(skipped[0].source.file, skipped);
-  return { rows, kind, skipped, warnings: loaded.warnings, reading: readingOf(from, loaded) };
+  const { reading, warnings } = readingOf(from, loaded);
+  return { rows, kind, skipped, warnings: [...loaded.warnings, ...warnings], reading };
 }
 
 /** What names a model's tokenizer for threads and caches. */
@@ -90,14 +92,15 @@ export async function tokenizerOf(model: string): Promise<{ path: string; finger
 function readingOf(
   from: string | readonly unknown[],
   { format, unread, cached, rows }: LoadedRows,
-): string[] {
+): Pick<TrainingRows, "reading" | "warnings"> {
   const name = typeof from === "string" ? from : "the records";
-  const lines: string[] = [];
+  const { warnings, notes } = unreadLines(name, unread, format.name);
+  const reading: string[] = [];
   if (format.name !== "prefopt")
-    lines.push(`${name}: read as ${dataFormats[format.name].title} (${format.reason})`);
-  if (unread.size > 0) lines.push(`${name}: fields that are not used: ${[...unread.keys()].join(", ")}`);
-  if (cached) lines.push(`${name}: ${rows.length} tokenised rows taken from the cache`);
-  return lines;
+    reading.push(`${name}: read as ${dataFormats[format.name].title} (${format.reason})`);
+  reading.push(...notes);
+  if (cached) reading.push(`${name}: ${rows.length} tokenised rows taken from the cache`);
+  return { reading, warnings };
 }
 
 /** For whom a record would do that this run cannot use. */

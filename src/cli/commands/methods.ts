@@ -60,6 +60,7 @@ async function systemPage(entry: MethodEntry): Promise<string> {
     ["kind", kind],
     ["trains", `${modality} models`],
     ["status", statusInWords[status](entry.objectives)],
+    ...(entry.command === undefined ? [] : [["command", entry.command]]),
   ];
   for (const name of ["needs", "claim", "replication"] as const) {
     const fact = facts[name];

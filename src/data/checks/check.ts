@@ -4,6 +4,7 @@
  */
 import type { Tokenizer } from "../../text/tokenizer.ts";
 import { type Skipped, type Source, showSource } from "../load-records.ts";
+import type { DataFormatName } from "../formats/table.ts";
 import type { RowBuilder } from "../rows.ts";
 import type { TokenRow } from "../token-row.ts";
 import type { ProbeResult } from "./probe.ts";
@@ -44,6 +45,11 @@ export interface CheckSource {
   readonly records: readonly CheckedRecord[];
   /** Records that cannot be used, with why. */
   readonly refused: readonly Skipped[];
+  readonly format: DataFormatName;
+  /** Rows of the files; one may hold several records. */
+  readonly rowCount: number;
+  /** Fields that no record has a place for: the rows that have them, and the first of those. */
+  readonly unread: ReadonlyMap<string, { readonly count: number; readonly first: Source }>;
   /** Held-out records. */
   readonly held?: readonly CheckedRecord[];
   readonly tokenizer?: Tokenizer;

@@ -92,6 +92,7 @@ describe("data in which nothing is wrong", () => {
     const of = await check(pairs(400), { builder: builder(withTemplate(chatMl)), held: pairs(50, 2) });
     for (const id of [
       "unusable",
+      "fields",
       "duplicates",
       "leakage",
       "equal-sides",

@@ -2,7 +2,7 @@
 import { RequestError } from "../../errors.ts";
 import { type Detected } from "../formats/detect.ts";
 import { openData, readData } from "../formats/read-data.ts";
-import type { Skipped } from "../load-records.ts";
+import { type Skipped, type Source, namesUnread } from "../load-records.ts";
 import type { RecordKind } from "../record-kinds.ts";
 import { type DataKind, formats } from "../records.ts";
 import { type RowBuilder, buildRows } from "../rows.ts";
@@ -65,6 +65,9 @@ export async function checkData(data: string, options: CheckOptions): Promise<Da
   const source: CheckSource = {
     records: own.records,
     refused: own.refused,
+    format: own.format.name,
+    rowCount: own.rowCount,
+    unread: own.unread,
     held: held?.records,
     tokenizer: builder.tokenizer,
     builder,
@@ -103,6 +106,8 @@ interface Read {
   readonly format: Detected;
   readonly records: readonly CheckedRecord[];
   readonly refused: readonly Skipped[];
+  readonly rowCount: number;
+  readonly unread: ReadonlyMap<string, { readonly count: number; readonly first: Source }>;
 }
 
 async function readChecked(data: string, options: CheckOptions): Promise<Read> {
@@ -110,14 +115,22 @@ async function readChecked(data: string, options: CheckOptions): Promise<Read> {
   const opened = await openData(data, options);
   const records: CheckedRecord[] = [];
   const refused: Skipped[] = [];
-  for await (const { source, parsed } of readData(opened, { kinds, comparing: false })) {
+  const unread = new Map<string, { count: number; first: Source }>();
+  let rowCount = 0;
+  for await (const row of readData(opened, { kinds, comparing: false })) {
     signal?.throwIfAborted();
+    rowCount++;
+    const { source, parsed } = row;
+    for (const name of namesUnread(row)) {
+      const { count, first } = unread.get(name) ?? { count: 0, first: source };
+      unread.set(name, { count: count + 1, first });
+    }
     for (const p of parsed) {
       if ("problem" in p) refused.push({ source, ...p.problem });
       else records.push(checkedRecord({ record: p.record, source }, builder.tokenizer));
     }
   }
-  return { format: opened.format, records, refused };
+  return { format: opened.format, records, refused, rowCount, unread };
 }
 
 /** The rows of each record, whatever their length. */

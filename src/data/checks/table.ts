@@ -9,10 +9,12 @@ import { separable } from "./separable.ts";
 import { specialTokens } from "./special-tokens.ts";
 import { template } from "./template.ts";
 import { tokens } from "./tokens.ts";
+import { unreadFields } from "./unread.ts";
 import { unusable } from "./unusable.ts";
 
 export const dataChecks: readonly Check[] = [
   unusable,
+  unreadFields,
   duplicates,
   leakage,
   equalSides,

@@ -56,7 +56,7 @@ export function lambdaWeights(scores: Tensor, ranking: Ranking, o: LambdaOptions
 }
 
 /** x, but 1 where it is 0. */
-function orOne(x: Tensor): Tensor {
+export function orOne(x: Tensor): Tensor {
   const sign = x.graph.node("Sign", [x], { shape: x.shape });
   return add(x, sub(1, mul(sign, sign)));
 }

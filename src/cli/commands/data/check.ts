@@ -1,5 +1,5 @@
 /** `prefopt data check`: one report on a data set, in the terminal, on a page, and as JSON. */
-import type { Check, Severity } from "../../../data/checks/check.ts";
+import type { Severity } from "../../../data/checks/check.ts";
 import { checkPage, shownNumber } from "../../../data/checks/page.ts";
 import { type CheckedQuestion, type DataReport, checkData } from "../../../data/checks/run-checks.ts";
 import { dataFormats } from "../../../data/formats/table.ts";
@@ -11,8 +11,10 @@ import { integer } from "../../input.ts";
 import { interruptible } from "../../interrupt.ts";
 import { print, printJson, styled } from "../../output.ts";
 import { ProgressLine } from "../../progress.ts";
+import { type DisplacementCommandOptions, displacement } from "./displacement.ts";
+import type { Followed, ModelCheck } from "./model-check.ts";
 
-export interface CheckCommandOptions {
+export interface CheckCommandOptions extends DisplacementCommandOptions {
   model?: string;
   against?: string;
   format?: string;
@@ -23,21 +25,13 @@ export interface CheckCommandOptions {
   json?: boolean;
 }
 
-/**
- * Checks that need a model, by the option that asks for them: an option without a value, its help, and what makes the check. One line
- * a check.
- */
-export const modelChecks: readonly {
-  readonly flag: string;
-  readonly says: string;
-  readonly wanted: (options: CheckCommandOptions) => boolean;
-  readonly load: (model: string) => Promise<Check>;
-}[] = [];
+/** Checks that need a model, asked for by options of their own: one line a check. */
+const modelChecks: readonly ModelCheck<CheckCommandOptions>[] = [displacement];
 
 export const command: CommandModule = {
   name: "check",
   summary:
-    "Check preference data: duplicates, leakage, equal sides, length bias, trivially separable pairs, label noise, tokens, chat template.",
+    "Check preference data: duplicates, leakage, equal sides, length bias, trivially separable pairs, label noise, tokens, chat template; with a model, likelihood displacement (--ches).",
   example: "prefopt data check recipes/sentiment-dpo.yaml --html check.html",
   configure(command) {
     command
@@ -55,35 +49,48 @@ export const command: CommandModule = {
       .option("--html <file>", "write a self-contained page")
       .option("--strict", "exit with status 1 where there are errors")
       .option("--json", "print the result as one line of JSON");
-    for (const { flag, says } of modelChecks) command.option(flag, says);
+    for (const { flag, says, parse } of modelChecks.flatMap((c) => c.options)) {
+      if (parse) command.option(flag, says, parse);
+      else command.option(flag, says);
+    }
     command.action((name: string, options: CheckCommandOptions) => check(name, options));
   },
 };
 
 async function check(name: string, options: CheckCommandOptions): Promise<void> {
   const source = await dataSource(name, options);
-  const wanted = modelChecks.filter((c) => c.wanted(options));
-  const checks = await Promise.all(wanted.map((c) => c.load(source.model ?? "")));
+  const prepared = (await Promise.all(modelChecks.map((c) => c.prepare(source, options)))).filter(
+    (p) => p !== undefined,
+  );
   const progress = new ProgressLine(process.stderr);
-  const report = await interruptible("interrupted", (signal) =>
-    checkData(source.data, {
+  const { report, followed } = await interruptible("interrupted; nothing was written", async (signal) => {
+    const found = await checkData(source.data, {
       against: options.against ?? source.held,
       format: source.format,
       kinds: source.kinds,
       rowKind: source.rowKind,
       builder: source.builder,
       seed: options.seed,
-      checks,
+      checks: prepared.map(({ check }) => check),
       signal,
       onProgress: (text) => progress.update(text),
-    }),
-  ).finally(() => progress.clear());
+    });
+    const all: Followed[] = [];
+    for (const { finish } of prepared) {
+      const one = await finish(found, signal);
+      if (one) all.push(one);
+    }
+    return { report: found, followed: all };
+  }).finally(() => progress.clear());
   if (options.html !== undefined) await writeFileAtomic(options.html, checkPage(report));
-  if (options.json) await printJson(report);
-  else
-    await print(
-      `${shown(report).join("\n")}\n${options.html === undefined ? "" : `\npage  ${options.html}\n`}`,
-    );
+  if (options.json) await printJson(followed.reduce((all, { json }) => ({ ...all, ...json }), { ...report }));
+  else {
+    const last = [
+      ...followed.flatMap(({ lines: told }) => told),
+      ...(options.html === undefined ? [] : [`page  ${options.html}`]),
+    ];
+    await print([...shown(report), ...(last.length > 0 ? ["", ...last] : []), ""].join("\n"));
+  }
   const errors = report.checks.filter((c) => c.status === "error").length;
   if (options.strict && errors > 0) {
     throw new WorkError({

@@ -10,8 +10,9 @@ import {
   inspectRecord,
 } from "../../../data/inspect/inspect.ts";
 import { inspectPage } from "../../../data/inspect/page.ts";
-import { showSource } from "../../../data/load-records.ts";
+import { namesUnread, showSource } from "../../../data/load-records.ts";
 import { formats } from "../../../data/records.ts";
+import { unreadLines } from "../../../data/unread.ts";
 import { RequestError } from "../../../errors.ts";
 import { writeFileAtomic } from "../../../formats/files.ts";
 import type { CommandModule } from "../../command.ts";
@@ -58,8 +59,10 @@ async function inspect(name: string, options: Options): Promise<void> {
   const [from, to] = options.records;
   const opened = await openData(source.data, source);
   const rows: (ShownRow | ShownProblem)[] = [];
+  const unread = new Map<string, number>();
   let record = 0;
   for await (const row of readData(opened, { kinds: source.kinds, comparing: source.recipe !== undefined })) {
+    for (const name of namesUnread(row)) unread.set(name, (unread.get(name) ?? 0) + 1);
     for (const parsed of row.parsed) {
       if (++record < from) continue;
       if (record > to) break;
@@ -94,6 +97,8 @@ async function inspect(name: string, options: Options): Promise<void> {
     });
   }
   const { format } = opened;
+  for (const text of unreadLines(`${source.data}, its first rows`, unread, format.name).warnings)
+    process.stderr.write(`prefopt: warning: ${text}\n`);
   const { maxLength, truncation } = source.builder.limits;
   const facts: [string, string][] = [
     ["format", `${dataFormats[format.name].title} (${format.reason})`],
