@@ -12,6 +12,8 @@ export interface GraphNode {
   readonly domain: string;
   readonly inputs: readonly string[];
   readonly outputs: readonly string[];
+  /** Memory of each output. */
+  readonly bytes: readonly number[];
   readonly attributes: Readonly<Record<string, Attribute>>;
 }
 
@@ -37,6 +39,18 @@ export interface TapeEntry {
   readonly output: Tensor;
   readonly inputs: readonly Tensor[];
   readonly backward: (dy: Tensor, context: BackwardContext) => readonly InputGradient[];
+}
+
+/** Bytes of one element. */
+export function bytesOf(dtype: DType, float: FloatType): number {
+  const size: Record<DType, number> = {
+    float: float === "float64" ? 8 : 4,
+    int64: 8,
+    int32: 4,
+    bool: 1,
+    uint8: 1,
+  };
+  return size[dtype];
 }
 
 export class Graph {
@@ -117,6 +131,7 @@ export class Graph {
       domain,
       inputs: inputs.map((t) => t?.id ?? ""),
       outputs: tensors.map((t) => t.id),
+      bytes: tensors.map((t) => t.elements * bytesOf(t.dtype, this.float)),
       attributes,
     });
     return tensors;

@@ -81,7 +81,7 @@ export function inputsOf(graph: Graph, outputs: Readonly<Record<string, Tensor>>
 }
 
 /** The nodes that lead to `targets`, in order. */
-function needed(nodes: readonly GraphNode[], targets: readonly Tensor[]): GraphNode[] {
+export function needed(nodes: readonly GraphNode[], targets: readonly Tensor[]): GraphNode[] {
   const wanted = new Set(targets.map((t) => t.id));
   const kept: GraphNode[] = [];
   for (let i = nodes.length - 1; i >= 0; i--) {
@@ -105,7 +105,7 @@ function message(writer: BinaryWriter, field: number, write: (w: BinaryWriter) =
 }
 
 /** NodeProto */
-function writeNode(w: BinaryWriter, node: GraphNode): void {
+function writeNode(w: BinaryWriter, node: Omit<GraphNode, "bytes">): void {
   for (const id of node.inputs) w.uint32(tag(1, bytes)).string(id);
   for (const id of node.outputs) w.uint32(tag(2, bytes)).string(id);
   w.uint32(tag(4, bytes)).string(node.type);

@@ -42,5 +42,7 @@ export interface Backend {
   /** Zeroed memory for tensors, 64-byte aligned where the back end cares. Freed when the process ends or by `free`. */
   allocate(bytes: number): ArrayBuffer;
   free(memory: ArrayBuffer): void;
+  /** Tells how much programs will need between their inputs and outputs, so that memory can be had in one piece. */
+  reserve?(bytes: number): void;
   compile(model: Uint8Array, options?: CompileOptions): Promise<Session>;
 }
