@@ -194,6 +194,23 @@ export async function publishFolder(path: string, fill: (folder: string) => Prom
   }
 }
 
+/**
+ * Has a file written into a folder of its own beside its place, under its own name, and renames it from there, so that it is there
+ * whole or not at all. A file of that name is replaced. On failure nothing is left over.
+ */
+export async function publishFile(path: string, fill: (file: string) => Promise<void>): Promise<void> {
+  const aside = `${path}.${process.pid}.partial`;
+  try {
+    await removePath(aside);
+    await makeFolder(aside);
+    const file = join(aside, basename(path));
+    await fill(file);
+    await writing(path, () => fs.rename(file, path));
+  } finally {
+    await fs.rm(aside, { recursive: true, force: true });
+  }
+}
+
 /** Removes what killed processes left half-written in a folder. */
 export async function removeLeftovers(folder: string): Promise<void> {
   for (const name of await listFolder(folder))

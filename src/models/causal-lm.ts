@@ -7,11 +7,15 @@ import type { Attend, HeadShape } from "../nn/attention.ts";
 import type { ParameterSpec, Weights } from "../nn/parameters.ts";
 import type { Rope } from "../nn/rotary.ts";
 
-export interface TokenInputs {
+/** Tokens and their places. With these alone nothing is rotated: `attend` is given queries and keys as they were made. */
+export interface PlacedTokens {
   /** [tokens] int64 */
   readonly ids: Tensor;
   /** [tokens] int64, each token's place in its own sequence, from 0 */
   readonly positions: Tensor;
+}
+
+export interface TokenInputs extends PlacedTokens {
   /** [tokens, rope.width/2], the rotation of each token */
   readonly cos: Tensor;
   readonly sin: Tensor;
@@ -41,7 +45,12 @@ export interface CausalLm {
    * Hidden states after the final norm, [tokens, hidden]. `observe` is shown the embedding's output and every layer's, in order;
    * of the last layer what the final norm makes of it.
    */
-  hidden(weights: Weights, inputs: TokenInputs, attend: Attend, observe?: (states: Tensor) => void): Tensor;
+  hidden(
+    weights: Weights,
+    inputs: TokenInputs | PlacedTokens,
+    attend: Attend,
+    observe?: (states: Tensor) => void,
+  ): Tensor;
   /** The output head, [vocabulary, hidden]; the embedding where the two are tied. */
   head(weights: Weights): Tensor;
   /** Logits of hidden states: [n, hidden] → [n, vocabulary], capped where the model caps them. */

@@ -144,10 +144,14 @@ export async function saveLanguageModel(
     data: model.weights.view(p.name),
   }));
   await writeWeights(folder, tensors, { dtype });
-  if (tokenizerFrom === undefined) return;
-  if (isGgufPath(tokenizerFrom)) return writeCompanions(model, folder, tokenizerFrom);
+  if (tokenizerFrom !== undefined) await saveCompanions(model, folder, tokenizerFrom);
+}
+
+/** Writes the tokenizer and generation_config.json of a folder or GGUF file into a folder. */
+export async function saveCompanions(model: LanguageModel, folder: string, source: string): Promise<void> {
+  if (isGgufPath(source)) return writeCompanions(model, folder, source);
   for (const name of companions) {
-    const from = joinPath(tokenizerFrom, name);
+    const from = joinPath(source, name);
     if (await exists(from)) await copyFile(from, joinPath(folder, name));
   }
 }

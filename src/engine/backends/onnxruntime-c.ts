@@ -64,6 +64,8 @@ export interface COptions {
   spin?: boolean;
 }
 
+const externalDataKey = "session.model_external_initializers_file_folder_path";
+
 let opened: Backend | undefined;
 
 /** The C API back end; one environment serves the process, so the first caller's options hold. */
@@ -100,13 +102,14 @@ function open({ threads = usableCores(), spin = process.env.PREFOPT_SPIN !== "0"
 
   // ONNX Runtime has one environment a process: whoever made it first decided whether it has a pool for all sessions.
   let sharedPool = true;
-  const sessionOptions = (optimize: boolean): Pointer => {
+  const sessionOptions = ({ optimize = true, externalData }: CompileOptions): Pointer => {
     const o = made(api.CreateSessionOptions);
     check(sharedPool ? api.DisablePerSessionThreads(o) : api.SetIntraOpNumThreads(o, threads));
     check(api.DisableMemPattern(o));
     check(api.SetSessionGraphOptimizationLevel(o, optimize ? 99 : 0));
     check(api.AddSessionConfigEntry(o, "session.use_env_allocators", "1"));
     check(api.AddSessionConfigEntry(o, "session.set_denormal_as_zero", "1"));
+    if (externalData !== undefined) check(api.AddSessionConfigEntry(o, externalDataKey, externalData));
     return o;
   };
 
@@ -122,10 +125,10 @@ function open({ threads = usableCores(), spin = process.env.PREFOPT_SPIN !== "0"
     free(memory) {
       koffi.free(koffi.address(memory));
     },
-    async compile(model: Uint8Array, { optimize = true }: CompileOptions = {}): Promise<Session> {
+    async compile(model: Uint8Array, wanted: CompileOptions = {}): Promise<Session> {
       const out: [Pointer | null] = [null];
       const create = async () => {
-        const options = sessionOptions(optimize);
+        const options = sessionOptions(wanted);
         await finished(check, api.CreateSessionFromArray, env, model, model.length, options, out).finally(
           () => api.ReleaseSessionOptions(options),
         );
