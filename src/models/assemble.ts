@@ -85,8 +85,7 @@ export function assemble(b: Blueprint): CausalLm {
         observe?.(x);
         x = layerBoundary(x, () => layer.parameters.map((p) => w(p.name)));
         x = layer.apply(w, x, {
-          turn: (q, heads) =>
-            "cos" in inputs ? rotary(q, inputs.cos, inputs.sin, inputs.order, heads) : q,
+          turn: (q, heads) => ("cos" in inputs ? rotary(q, inputs.cos, inputs.sin, inputs.order, heads) : q),
           attend: (q, k, v) => attend(q, k, v, i),
         });
       });

@@ -8,6 +8,7 @@ import { type Shape, type Tensor, dim } from "../../engine/tensor.ts";
 import type { CausalLm } from "../../models/causal-lm.ts";
 import type { LayerCache } from "../../nn/attention.ts";
 import { declareWeights } from "../../nn/parameters.ts";
+import { positionsOf } from "../positions.ts";
 import { cacheName, cacheShape, growingAttention } from "./attention.ts";
 import { reshapeFrom } from "./nodes.ts";
 import { batch, placesOf, time, tokens, total } from "./places.ts";
@@ -34,7 +35,7 @@ export function decoderGraph(architecture: CausalLm): DecoderGraph {
       values: graph.input(cacheName("past_key_values", i, "value"), "float", cacheShape(attention)),
     }));
     const places = placesOf(ids, mask, attention.layers);
-    const { positions, warnings } = positionsOf(architecture);
+    const positions = positionsOf(architecture);
     const table = rope.width === 0 ? undefined : rotationTable(rope, positions);
     const turns = table && declareRotation(graph, table, places);
     const rotation = turns && {
@@ -59,7 +60,7 @@ export function decoderGraph(architecture: CausalLm): DecoderGraph {
         ),
       },
       tables: table ? tablesOf(graph, table) : [],
-      warnings,
+      warnings: warningsOf(architecture, positions, table),
     };
   });
 }
@@ -72,12 +73,18 @@ function tablesOf(graph: Graph, table: RotationTable): DecoderGraph["tables"] {
   });
 }
 
-/** Positions that the graph has room for: the model's context, or what it was trained for where a scaling has no end. */
-function positionsOf({ context, toConfig }: CausalLm): { positions: number; warnings: string[] } {
-  if (Number.isFinite(context)) return { positions: context, warnings: [] };
-  const positions = Number(toConfig().max_position_embeddings);
-  return {
-    positions,
-    warnings: [`its positions end at ${positions}; the model's scaling would stretch beyond`],
-  };
+/** What the graph does less than the model. */
+function warningsOf(
+  { context, rope }: CausalLm,
+  positions: number,
+  table: RotationTable | undefined,
+): string[] {
+  const warnings: string[] = [];
+  if (!Number.isFinite(context))
+    warnings.push(`rows end at ${positions} tokens, though the model's rotary scaling would stretch beyond`);
+  if (rope.dependsOnLength && table?.switchAt !== undefined)
+    warnings.push(
+      `a row that grows beyond ${table.switchAt} tokens while it is generated goes on from what was read with the frequencies of short rows; prefopt reads it anew`,
+    );
+  return warnings;
 }
