@@ -8,6 +8,7 @@ import { homedir, platform } from "node:os";
 import { basename, dirname, join, resolve } from "node:path";
 import { fileURLToPath } from "node:url";
 import { PrefoptError, RequestError, WorkError } from "../errors.ts";
+import { deepest, nestsTooDeep } from "./parse-json.ts";
 
 export const joinPath = (...parts: string[]): string => join(...parts);
 export const resolvePath = (...parts: string[]): string => resolve(...parts);
@@ -87,6 +88,7 @@ export const readBytes = (path: string): Promise<Uint8Array> => reading(path, ()
 export async function readJson(path: string): Promise<unknown> {
   const text = await readText(path);
   try {
+    if (nestsTooDeep(text)) throw new Error(`it is nested more than ${deepest} deep`);
     return JSON.parse(text);
   } catch (cause) {
     throw new RequestError(

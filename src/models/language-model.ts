@@ -32,7 +32,6 @@ export async function loadLanguageModel(name: string, backend: Backend): Promise
   const { path: folder } = await locateModel(name);
   const { config, generationConfig, configPath, openWeights } = await openModelSource(folder);
   const architecture = architectureOf(config, configPath);
-  const weights = ParameterArray.allocate(backend, layoutOf(architecture.parameters));
   const source = await openWeights();
   /** What the files call each parameter. */
   const inFile = new Map(
@@ -77,8 +76,11 @@ export async function loadLanguageModel(name: string, backend: Backend): Promise
         why: `its configuration makes it [${sizes.join(", ")}]`,
       });
     }
-    await source.readFloat32(stored, weights.view(p.name));
   }
+  // Only now that the file has what the configuration claims.
+  const weights = ParameterArray.allocate(backend, layoutOf(architecture.parameters));
+  for (const { name } of architecture.parameters)
+    await source.readFloat32(inFile.get(name) ?? name, weights.view(name));
   return { architecture, weights, backend, folder, ...specialIds(config, generationConfig) };
 }
 
