@@ -57,7 +57,8 @@ export function damagedValue(value: Json, rng: Rng): Json {
     if (places.length === 0) return oddities[rng.integer(oddities.length)](rng);
     const { holder, key } = places[rng.integer(places.length)];
     const kind = rng.integer(6);
-    if (kind === 0) Reflect.deleteProperty(holder, key);
+    if (kind === 0 && Array.isArray(holder)) holder.splice(Number(key), 1);
+    else if (kind === 0) Reflect.deleteProperty(holder, key);
     else if (kind === 1) {
       const other = places[rng.integer(places.length)];
       holder[key] = structuredClone(other.holder[other.key]);
