@@ -93,7 +93,9 @@ export interface ModelFacts {
 
 /** Reads the configuration of a Hugging Face folder or a GGUF file, here or on the hub, and no weights. */
 export async function readModelFacts(name: string): Promise<ModelFacts> {
-  const { config, generationConfig, configPath } = await openModelSource((await locateModel(name)).path);
+  const { config, generationConfig, configPath } = await openModelSource(
+    (await locateModel(name, { part: "description" })).path,
+  );
   return { architecture: architectureOf(config, configPath), ...specialIds(config, generationConfig) };
 }
 
