@@ -5,15 +5,17 @@
 import { cp, mkdtemp, readFile, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { afterAll, beforeAll, expect, test } from "vitest";
+import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import type { Backend } from "../engine/backends/backend.ts";
 import { openBackend } from "../engine/backends/open.ts";
 import { random } from "../engine/random.ts";
 import { RequestError } from "../errors.ts";
-import { packagePath } from "../formats/files.ts";
-import { damagedText } from "../formats/testing.ts";
+import { packagePath, readJson } from "../formats/files.ts";
+import { byteDamages, damagedText } from "../formats/testing.ts";
+import { loadTokenizer } from "../text/tokenizer.ts";
 import { architectures } from "./architectures.ts";
-import { loadLanguageModel, readModelFacts } from "./language-model.ts";
+import { loadLanguageModel, newLanguageModel, readModelFacts } from "./language-model.ts";
+import { saveGguf } from "./save-gguf.ts";
 
 let folder: string;
 beforeAll(async () => {
@@ -23,8 +25,8 @@ afterAll(() => rm(folder, { recursive: true }));
 
 const names = Object.keys(architectures);
 const fixture = (name: string) => packagePath(`test/fixtures/models/${name}`);
-/** The largest of the fixtures' weights are 30,000 numbers. */
-const most = { seconds: 2, bytes: 1e6 };
+/** The models here have 30,000 to 100,000 numbers. */
+const most = { seconds: 2, bytes: 2e6 };
 
 /** Loads a model, which must end well or in one line about the folder; returns whether it was refused. */
 async function refused(place: string, about: string): Promise<boolean> {
@@ -119,4 +121,38 @@ test("500 damaged index files", { timeout: 60_000 }, async () => {
     if (await refused(place, `seed ${seed}`)) count++;
   }
   expect(count).toBeGreaterThan(300);
+});
+
+describe("500 damaged GGUF files", () => {
+  const text = "The quick fox, 1234 times.";
+  test.each(["qwen3.gguf", "gpt2.gguf", "with a tokenizer"])("%s", { timeout: 120_000 }, async (name) => {
+    const path = join(folder, "damaged.gguf");
+    let header = 2500;
+    if (name.endsWith(".gguf")) await cp(fixture(`gguf/${name}`), path);
+    else {
+      const tokenizerFrom = packagePath("assets/reviews");
+      const { vocab_size } = (await readJson(join(tokenizerFrom, "config.json"))) as { vocab_size: number };
+      const config = (await readJson(join(fixture("llama"), "config.json"))) as object;
+      const model = newLanguageModel({ ...config, vocab_size, hidden_size: 8 }, 1, await openBackend());
+      await saveGguf(model, path, { tokenizerFrom });
+      header = 120_000;
+      expect((await loadTokenizer(path)).encode(text).length).toBeGreaterThan(4);
+    }
+    expect(await refused(path, name)).toBe(false);
+    const good = new Uint8Array(await readFile(path));
+    let count = 0;
+    for (let seed = 0; seed < 500; seed++) {
+      const rng = random(seed, "gguf", name);
+      await writeFile(path, byteDamages[seed % byteDamages.length](good.slice(), header, rng));
+      if (await refused(path, `seed ${seed}`)) count++;
+      if (name.endsWith(".gguf")) continue;
+      const error: unknown = await loadTokenizer(path).then(
+        (tokenizer) => void tokenizer.encode(text),
+        (e: unknown) => e,
+      );
+      if (error !== undefined && !(error instanceof RequestError))
+        throw new Error(`seed ${seed}`, { cause: error });
+    }
+    expect(count).toBeGreaterThan(100);
+  });
 });
