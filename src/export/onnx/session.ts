@@ -23,12 +23,15 @@ export async function openOnnx(folder: string, backend: Backend): Promise<RowSco
   return {
     async score(rows) {
       const columns = Math.max(...rows.map((ids) => ids.length));
-      const reader = new Reader(session, architecture, rows, columns);
-      const whole = logpsOf(rows, columns, await reader.read(columns));
-      const again = new Reader(session, architecture, rows, columns);
       const first = Math.ceil(columns / 2);
-      const parts = [await again.read(first), await again.read(columns - first)];
-      const cached = logpsOf(rows, columns, joined(parts, rows.length));
+      const read = async (...counts: number[]) => {
+        const reader = new Reader(session, architecture, rows, columns);
+        const logps = rows.map((ids) => new Array<number>(ids.length - 1).fill(NaN));
+        for (const count of counts) collect(logps, rows, columns, await reader.read(count));
+        return logps;
+      };
+      const whole = await read(columns);
+      const cached = await read(first, columns - first);
       // A row whose frequencies change on the way would have to be read anew.
       const { regime } = architecture.rope;
       const steady = rows.map(
@@ -43,9 +46,10 @@ export async function openOnnx(folder: string, backend: Backend): Promise<RowSco
   };
 }
 
-/** Logits of some columns: [rows, columns, vocabulary]. */
+/** Logits of the columns from `start` on: [rows, columns, vocabulary]. */
 interface Logits {
   readonly values: Float32Array;
+  readonly start: number;
   readonly columns: number;
 }
 
@@ -102,8 +106,9 @@ class Reader {
     this.#caches = Object.fromEntries(
       Object.entries(present).map(([name, data]) => [name.replace("present", "past_key_values"), data]),
     );
+    const start = this.#read;
     this.#read = total;
-    return { values: logits, columns: count };
+    return { values: logits, start, columns: count };
   }
 
   /** Arrays for a cache of `length` columns; an empty one still has an address. */
@@ -132,35 +137,25 @@ class Reader {
   }
 }
 
-function joined(parts: readonly Logits[], rows: number): Logits {
-  const columns = parts.reduce((n, p) => n + p.columns, 0);
-  const width = parts[0].values.length / (rows * parts[0].columns);
-  const values = new Float32Array(rows * columns * width);
-  let from = 0;
-  for (const part of parts) {
-    for (let r = 0; r < rows; r++) {
-      const row = part.values.subarray(r * part.columns * width, (r + 1) * part.columns * width);
-      values.set(row, (r * columns + from) * width);
-    }
-    from += part.columns;
-  }
-  return { values, columns };
-}
-
-/** ln p of every token but the first, of the logits before it: z - ln Σ e^z. */
-function logpsOf(rows: readonly (readonly number[])[], columns: number, { values }: Logits): number[][] {
-  const width = values.length / (rows.length * columns);
-  return rows.map((ids, r) =>
-    ids.slice(1).map((id, t) => {
-      const at = (r * columns + columns - ids.length + t) * width;
-      const z = values.subarray(at, at + width);
+/** Fills in ln p of the tokens that follow the columns at hand: z - ln Σ e^z. */
+function collect(
+  logps: number[][],
+  rows: readonly (readonly number[])[],
+  columns: number,
+  { values, start, columns: count }: Logits,
+): void {
+  const width = values.length / (rows.length * count);
+  rows.forEach((ids, r) => {
+    const padding = columns - ids.length;
+    for (let c = Math.max(start, padding); c < Math.min(start + count, columns - 1); c++) {
+      const z = values.subarray((r * count + c - start) * width, (r * count + c - start + 1) * width);
       let top = -Infinity;
       for (const v of z) top = Math.max(top, v);
       let sum = 0;
       for (const v of z) sum += Math.exp(v - top);
-      return z[id] - top - Math.log(sum);
-    }),
-  );
+      logps[r][c - padding] = z[ids[c - padding + 1]] - top - Math.log(sum);
+    }
+  });
 }
 
 function check(
@@ -173,7 +168,7 @@ function check(
     0,
     ...whole.flatMap((row, r) => (steady[r] ? row.map((v, t) => Math.abs(v - cached[r][t])) : [])),
   );
-  if (worst <= cacheTolerance) return;
+  if (worst <= cacheTolerance) return; // NaN is not
   throw new WorkError({
     code: "export-differs",
     what: "the exported graph scores otherwise through its cache",
