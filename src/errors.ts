@@ -42,10 +42,15 @@ export class WorkError extends PrefoptError {
   readonly status = 1;
 }
 
+/** Values out of files are shown, but not pages of them. */
+const longest = 800;
+const shown = (text: string) =>
+  (text.length > longest ? `${text.slice(0, longest)}…` : text).replaceAll(/\s*\n\s*/g, " ");
+
 /** One line: `where: what: why. Fix.` */
 function sentence({ what, where, why, fix }: Report): string {
-  const head = [where, what].filter(Boolean).join(": ");
-  const body = why ? `${head}: ${why}` : head;
+  const head = [where, shown(what)].filter(Boolean).join(": ");
+  const body = why ? `${head}: ${shown(why)}` : head;
   if (!fix) return body;
   return `${body.replace(/\.$/, "")}. ${/[.?!]$/.test(fix) ? fix : `${fix}.`}`;
 }

@@ -23,6 +23,7 @@ export { openBackend } from "./engine/backends/open.ts";
 export { PrefoptError, RequestError, WorkError } from "./errors.ts";
 export { type LanguageModel, loadLanguageModel, saveLanguageModel } from "./models/language-model.ts";
 export { type SaveGgufOptions, saveGguf } from "./models/save-gguf.ts";
+export { type Exported, type ExportOptions, exportModel } from "./export/export-model.ts";
 export { type Tokenizer, loadTokenizer } from "./text/tokenizer.ts";
 export { type GenerateOptions, type Generated, generate } from "./generation/generate.ts";
 export type { Objective, ObjectiveDefinition, ObjectiveFamily } from "./objectives/definition.ts";

@@ -16,7 +16,7 @@ const floors: readonly (readonly string[])[] = [
   ["nn", "optim", "text"],
   ["models", "data"],
   ["scoring", "generation", "feedback"],
-  ["objectives", "evaluation"],
+  ["objectives", "evaluation", "export"],
   ["training", "pipelines"],
   ["methods"],
   ["cli", "studio"],

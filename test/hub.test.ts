@@ -63,6 +63,42 @@ test("a command takes a name for MODEL and scores as with the folder", async () 
   expect((await prefopt(["score", "hf://tiny/llama"], { input, env: offline })).stdout).toBe(named.stdout);
 });
 
+test("text alone needs the tokenizer's files alone", async () => {
+  const reviews = join(root, "assets/reviews");
+  const file = async (name: string): Promise<[string, Uint8Array]> => [
+    name,
+    await readFile(join(reviews, name)),
+  ];
+  const names = ["config.json", "tokenizer.json", "tokenizer_config.json", "model.safetensors"];
+  hub.repositories.set("models/tiny/reviews", {
+    commit,
+    files: Object.fromEntries(await Promise.all(names.map(file))),
+    large: ["model.safetensors"],
+  });
+  const input = '{"text":"The film is"}\n';
+  const named = await prefopt(["tokenize", "hf://tiny/reviews"], { input, env });
+  expect(named.status, named.stderr).toBe(0);
+  expect(named.stdout).toBe((await prefopt(["tokenize", reviews], { input, env })).stdout);
+  const fetched = () =>
+    names.filter((name) => hub.seenOf(`tiny/reviews/resolve/${commit}/${name}`).length > 0);
+  expect(fetched()).toEqual(["tokenizer.json", "tokenizer_config.json"]);
+
+  const data = join(folder, "text.jsonl");
+  await writeFile(data, '{"prompt":"The film","chosen":" is good.","rejected":" is bad."}\n');
+  const look = await prefopt(["data", "inspect", data, "--model", "hf://tiny/reviews"], { env });
+  expect(look.status, look.stderr).toBe(0);
+  expect(fetched()).toEqual(["config.json", "tokenizer.json", "tokenizer_config.json"]);
+
+  // What is there stays, and the rest comes when it is wanted.
+  const scored = await prefopt(["score", "hf://tiny/reviews"], {
+    input: '{"prompt":"The film","completion":" is good."}\n',
+    env,
+  });
+  expect(scored.status, scored.stderr).toBe(0);
+  expect(fetched()).toEqual(names);
+  for (const name of names) expect(hub.seenOf(`tiny/reviews/resolve/${commit}/${name}`)).toHaveLength(1);
+});
+
 test("a recipe takes names, keeps the commits, and is resumed with them though the hub has moved on", async () => {
   const recipe = join(folder, "recipe.yaml");
   const content = {

@@ -43,6 +43,10 @@ export const commands: Readonly<Record<string, { summary: string; load: () => Pr
     summary: "the table of methods, or one method's page",
     load: async () => (await import("./commands/methods.ts")).command,
   },
+  export: {
+    summary: "a model as safetensors, ONNX or GGUF, checked against its source",
+    load: async () => (await import("./commands/export.ts")).command,
+  },
   bench: {
     summary: "speed and memory on this machine",
     load: async () => (await import("./commands/bench.ts")).command,

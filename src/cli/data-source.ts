@@ -88,7 +88,7 @@ interface Opened {
 /** Configuration and tokenizer of a model; its weights are not read. */
 async function openFacts(name: string | undefined): Promise<Opened | undefined> {
   if (name === undefined) return undefined;
-  const path = await modelPath(name);
+  const path = await modelPath(name, "description");
   const facts = await readModelFacts(path);
   const tokenizer = (await hasTokenizer(path)) ? await loadTokenizer(path) : undefined;
   if (tokenizer) warnOf(tokenizer);

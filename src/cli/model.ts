@@ -1,6 +1,7 @@
 /** A model named on the command line, ready to use. */
 import { openBackend } from "../engine/backends/open.ts";
 import { progressText } from "../formats/hub-cache.ts";
+import type { ModelPart } from "../formats/hub.ts";
 import { locateModel } from "../formats/locations.ts";
 import { type LanguageModel, loadLanguageModel } from "../models/language-model.ts";
 import { type Tokenizer, hasTokenizer, loadTokenizer } from "../text/tokenizer.ts";
@@ -13,10 +14,10 @@ export interface OpenedModel {
   readonly tokenizer?: Tokenizer;
 }
 
-/** The folder or GGUF file that a name means; a download is shown on stderr. */
-export async function modelPath(name: string): Promise<string> {
+/** The folder or GGUF file that a name means, with what is wanted of it; a download is shown on stderr. */
+export async function modelPath(name: string, part: ModelPart = "all"): Promise<string> {
   const progress = new ProgressLine();
-  const { path } = await locateModel(name, { onProgress: (p) => progress.update(progressText(p)) });
+  const { path } = await locateModel(name, { part, onProgress: (p) => progress.update(progressText(p)) });
   progress.clear();
   return path;
 }

@@ -56,6 +56,8 @@ export function bytesOf(dtype: DType, float: FloatType): number {
 export class Graph {
   /** The type that "float" stands for. */
   readonly float: FloatType;
+  /** Operations are made of standard ONNX operators, without ONNX Runtime's own: for files that others run, and where kernels lack a type. */
+  readonly standard: boolean;
   readonly nodes: GraphNode[] = [];
   readonly inputs: Tensor[] = [];
   readonly constants: Constant[] = [];
@@ -67,8 +69,9 @@ export class Graph {
   /** Values that are others one after another along their first dimension, where they may be taken down in pieces (`pieces.ts`). */
   readonly pieces = new Map<string, readonly Tensor[]>();
 
-  constructor(float: FloatType = "float32") {
+  constructor(float: FloatType = "float32", standard = float === "float64") {
     this.float = float;
+    this.standard = standard;
   }
 
   /** A named input; its array is bound before a run. */

@@ -14,8 +14,22 @@ export function onnxType(dtype: DType, float: FloatType): number {
   return elementType[dtype === "float" ? float : dtype];
 }
 
-/** The model's bytes. `outputs` maps names to tensors of the graph. Nodes that no output needs are left out. */
-export function emit(graph: Graph, outputs: Readonly<Record<string, Tensor>>): Uint8Array {
+/** Where the numbers of an input stand: bytes of a file beside the model's. */
+export interface ExternalData {
+  readonly location: string;
+  readonly offset: number;
+  readonly length: number;
+}
+
+/**
+ * The model's bytes. `outputs` maps names to tensors of the graph. Nodes that no output needs are left out. Inputs named in
+ * `external` are no inputs of the model but its weights, in files beside it.
+ */
+export function emit(
+  graph: Graph,
+  outputs: Readonly<Record<string, Tensor>>,
+  external: ReadonlyMap<string, ExternalData> = new Map(),
+): Uint8Array {
   const nodes = needed(graph.nodes, Object.values(outputs));
   const used = new Set(nodes.flatMap((n) => n.inputs).concat(Object.values(outputs).map((t) => t.id)));
   const { renamed, copied } = outputNames(nodes, outputs);
@@ -40,19 +54,27 @@ export function emit(graph: Graph, outputs: Readonly<Record<string, Tensor>>): U
     g.uint32(tag(2, bytes)).string("prefopt"); // name
     for (const c of graph.constants)
       if (used.has(c.id)) message(g, 5, (w) => writeConstant(w, c, graph.float));
-    for (const t of graph.inputs)
-      if (used.has(t.id)) message(g, 11, (w) => writeValue(w, t.id, t, graph.float));
+    for (const t of graph.inputs) {
+      if (!used.has(t.id)) continue;
+      const place = external.get(t.id);
+      if (place) message(g, 5, (w) => writeExternal(w, t, place, graph.float));
+      else message(g, 11, (w) => writeValue(w, t.id, t, graph.float));
+    }
     for (const [output, t] of Object.entries(outputs))
       message(g, 12, (w) => writeValue(w, output, t, graph.float));
   });
-  for (const [domain, version] of [
-    ["", 21],
-    ["com.microsoft", 1],
-  ] as const) {
+  for (const [domain, version] of versions) {
+    if (domain !== "" && !nodes.some((node) => node.domain === domain)) continue;
     message(writer, 8, (w) => w.uint32(tag(1, bytes)).string(domain).uint32(tag(2, varint)).int64(version));
   }
   return writer.finish();
 }
+
+/** Operator sets by domain. */
+const versions = [
+  ["", 21],
+  ["com.microsoft", 1],
+] as const;
 
 /**
  * How outputs get their names: a value that a node makes carries the name of its first output, so that it is written where
@@ -142,6 +164,18 @@ function writeConstant(w: BinaryWriter, c: Constant, float: FloatType): void {
   w.uint32(tag(9, bytes)).bytes(rawData(c, float));
 }
 
+/** TensorProto whose data stand elsewhere: external_data = 13 (key = 1, value = 2), data_location = 14 (EXTERNAL 1) */
+function writeExternal(w: BinaryWriter, t: Tensor, place: ExternalData, float: FloatType): void {
+  for (const size of t.sizes) w.uint32(tag(1, varint)).int64(size);
+  w.uint32(tag(2, varint)).int32(onnxType(t.dtype, float));
+  w.uint32(tag(8, bytes)).string(t.id);
+  for (const [key, value] of Object.entries(place))
+    message(w, 13, (entry) =>
+      entry.uint32(tag(1, bytes)).string(key).uint32(tag(2, bytes)).string(String(value)),
+    );
+  w.uint32(tag(14, varint)).int32(1);
+}
+
 function rawData(c: Constant, float: FloatType): Uint8Array {
   const makers: Record<FloatType | Exclude<DType, "float">, () => ArrayBufferView> = {
     float32: () => Float32Array.from(c.values),
@@ -155,14 +189,18 @@ function rawData(c: Constant, float: FloatType): Uint8Array {
   return new Uint8Array(view.buffer, view.byteOffset, view.byteLength);
 }
 
-/** ValueInfoProto: name = 1, type = 2 { tensor_type = 1 { elem_type = 1, shape = 2 { dim = 1 { dim_value = 1 } } } } */
+/** ValueInfoProto: name = 1, type = 2 { tensor_type = 1 { elem_type = 1, shape = 2 { dim = 1 { dim_value = 1 | dim_param = 2 } } } } */
 function writeValue(w: BinaryWriter, name: string, t: Tensor, float: FloatType): void {
   w.uint32(tag(1, bytes)).string(name);
   message(w, 2, (type) =>
     message(type, 1, (tensor) => {
       tensor.uint32(tag(1, varint)).int32(onnxType(t.dtype, float));
       message(tensor, 2, (shape) => {
-        for (const d of t.shape) message(shape, 1, (x) => x.uint32(tag(1, varint)).int64(d.size));
+        for (const d of t.shape) {
+          message(shape, 1, (x) =>
+            d.free ? x.uint32(tag(2, bytes)).string(d.name) : x.uint32(tag(1, varint)).int64(d.size),
+          );
+        }
       });
     }),
   );

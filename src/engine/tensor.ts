@@ -12,6 +12,8 @@ export type DType = "float" | "int64" | "int32" | "bool" | "uint8";
 export interface Dim {
   readonly name: string;
   readonly size: number;
+  /** The size is only known when the program runs, and may be another each time; `size` stands in for it in checks of shapes. */
+  readonly free?: boolean;
 }
 
 export type Shape = readonly Dim[];
@@ -20,6 +22,11 @@ export type Shape = readonly Dim[];
 export function dim(name: string, size: number): Dim {
   if (!Number.isInteger(size) || size < 0) throw shapeError("dim", `"${name}" has size ${size}`);
   return { name, size };
+}
+
+/** A dimension whose size the inputs of a run decide; stand-ins should differ from each other and from 1. */
+export function freeDim(name: string, standIn: number): Dim {
+  return { ...dim(name, standIn), free: true };
 }
 
 export class Tensor {

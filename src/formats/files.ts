@@ -8,6 +8,7 @@ import { homedir, platform } from "node:os";
 import { basename, dirname, join, resolve } from "node:path";
 import { fileURLToPath } from "node:url";
 import { PrefoptError, RequestError, WorkError } from "../errors.ts";
+import { deepest, nestsTooDeep } from "./parse-json.ts";
 
 export const joinPath = (...parts: string[]): string => join(...parts);
 export const resolvePath = (...parts: string[]): string => resolve(...parts);
@@ -87,6 +88,7 @@ export const readBytes = (path: string): Promise<Uint8Array> => reading(path, ()
 export async function readJson(path: string): Promise<unknown> {
   const text = await readText(path);
   try {
+    if (nestsTooDeep(text)) throw new Error(`it is nested more than ${deepest} deep`);
     return JSON.parse(text);
   } catch (cause) {
     throw new RequestError(
@@ -191,6 +193,23 @@ export async function publishFolder(path: string, fill: (folder: string) => Prom
   } catch (error) {
     await fs.rm(aside, { recursive: true, force: true });
     throw error;
+  }
+}
+
+/**
+ * Has a file written into a folder of its own beside its place, under its own name, and renames it from there, so that it is there
+ * whole or not at all. A file of that name is replaced. On failure nothing is left over.
+ */
+export async function publishFile(path: string, fill: (file: string) => Promise<void>): Promise<void> {
+  const aside = `${path}.${process.pid}.partial`;
+  try {
+    await removePath(aside);
+    await makeFolder(aside);
+    const file = join(aside, basename(path));
+    await fill(file);
+    await writing(path, () => fs.rename(file, path));
+  } finally {
+    await fs.rm(aside, { recursive: true, force: true });
   }
 }
 

@@ -11,6 +11,7 @@ import { RequestError } from "../errors.ts";
 import { tensorTypes } from "./gguf-types.ts";
 import { openGguf } from "./gguf.ts";
 import { openSafetensors } from "./safetensors.ts";
+import { byteDamages, little } from "./testing.ts";
 
 let folder: string;
 beforeAll(async () => {
@@ -35,51 +36,6 @@ function watchAllocations(): { largest: number } {
   }
   return seen;
 }
-
-const little = (value: bigint, size: number) =>
-  Uint8Array.from({ length: size }, (_, i) => Number((value >> BigInt(8 * i)) & 255n));
-const extremes = [
-  0n,
-  1n,
-  255n,
-  2n ** 31n - 1n,
-  2n ** 31n,
-  2n ** 32n - 1n,
-  2n ** 53n,
-  2n ** 63n,
-  2n ** 64n - 1n,
-];
-
-/** One kind of damage to a file whose header takes the first `header` bytes. */
-const damages: readonly ((bytes: Uint8Array, header: number, rng: Rng) => Uint8Array)[] = [
-  // cut anywhere, half of the time within the header
-  (bytes, header, rng) => bytes.slice(0, rng.integer(rng.integer(2) ? header : bytes.length)),
-  // flipped bits
-  (bytes, header, rng) => {
-    for (let k = 0; k <= rng.integer(4); k++) bytes[rng.integer(header)] ^= 1 << rng.integer(8);
-    return bytes;
-  },
-  // other bytes: types, counts, text
-  (bytes, header, rng) => {
-    for (let k = 0; k <= rng.integer(4); k++) bytes[rng.integer(header)] = rng.integer(256);
-    return bytes;
-  },
-  // huge and odd numbers where lengths and sizes may stand
-  (bytes, header, rng) => {
-    const size = rng.integer(2) ? 8 : 4;
-    const at = rng.integer(2) ? rng.integer(3) * 8 : rng.integer(header - 8);
-    bytes.set(little(extremes[rng.integer(extremes.length)], size), at);
-    return bytes;
-  },
-  // bytes lost or doubled
-  (bytes, header, rng) => {
-    const [at, n] = [rng.integer(header), 1 + rng.integer(16)];
-    const middle = rng.integer(2) ? [] : [bytes.subarray(at, at + n), bytes.subarray(at, at + n)];
-    return Buffer.concat([bytes.subarray(0, at), ...middle, bytes.subarray(at + n)]);
-  },
-  // appended bytes
-  (bytes, _, rng) => Buffer.concat([bytes, Buffer.alloc(1 + rng.integer(100), rng.integer(256))]),
-];
 
 const oddities = [
   "0",
@@ -170,7 +126,7 @@ describe.each([
     const good = new Uint8Array(await readFile(models + name));
     const rng = random(1, "fuzz", name);
     const refused = await survive(open, 500, (i) =>
-      damages[i % damages.length](good.slice(), Math.min(header, good.length), rng),
+      byteDamages[i % byteDamages.length](good.slice(), Math.min(header, good.length), rng),
     );
     expect(refused).toBeGreaterThan(200);
   });

@@ -25,8 +25,19 @@ export interface FetchedData extends Fetched {
   readonly files: readonly { readonly path: string; readonly name: string }[];
 }
 
-/** Downloads what a model needs. Throws where the hub has no such model, or none in a format that can be read. */
-export async function fetchModel(text: string, options?: HubOptions): Promise<FetchedModel> {
+/** What of a model is wanted: all of it; what describes it, which is all but the weights; or its tokenizer's files. */
+export type ModelPart = "all" | "description" | "tokenizer";
+
+export interface ModelOptions extends HubOptions {
+  readonly part?: ModelPart;
+}
+
+/**
+ * Downloads what is wanted of a model. A GGUF file is one thing, whatever is wanted. Throws where the hub has no such model, or weights
+ * are wanted and there are none in a format that can be read.
+ */
+export async function fetchModel(text: string, options: ModelOptions = {}): Promise<FetchedModel> {
+  const { part = "all" } = options;
   const name = parseHubName(text);
   if (name.kind === "dataset") {
     throw new RequestError({
@@ -49,8 +60,8 @@ export async function fetchModel(text: string, options?: HubOptions): Promise<Fe
   const inFolder = repository.files.filter((f) => f.path.startsWith(folder));
   if (path !== undefined && inFolder.length === 0) throw noFile(repository);
   const byName = new Map(inFolder.map((f) => [f.path.slice(folder.length), f]));
-  const wanted = [...byName].filter(([own]) => companions.has(own)).map(([, f]) => f);
-  wanted.push(...(await weightsOf(repository, byName)));
+  const wanted = [...byName].filter(([own]) => isWanted[part](own)).map(([, f]) => f);
+  if (part === "all") wanted.push(...(await weightsOf(repository, byName)));
   await repository.download(wanted);
   return { pinned, path: join(repository.folder, ...folder.split("/").filter(Boolean)) };
 }
@@ -89,6 +100,19 @@ const companions: ReadonlySet<string> = new Set([
   "adapter_config.json",
   "adapter_model.safetensors",
 ]);
+
+/** Those that are read for text alone. */
+const tokenizerFiles: ReadonlySet<string> = new Set([
+  "tokenizer.json",
+  "tokenizer_config.json",
+  "chat_template.jinja",
+]);
+
+const isWanted: Readonly<Record<ModelPart, (name: string) => boolean>> = {
+  all: (name) => companions.has(name),
+  description: (name) => companions.has(name) && !name.endsWith(".safetensors"),
+  tokenizer: (name) => tokenizerFiles.has(name),
+};
 
 const indexName = "model.safetensors.index.json";
 

@@ -5,6 +5,7 @@
 import { RequestError } from "../errors.ts";
 import { exists, packageFolder, readJson, resolvePath } from "./files.ts";
 import type { HubOptions } from "./hub-cache.ts";
+import type { ModelOptions } from "./hub.ts";
 import { isHubName } from "./hub-name.ts";
 
 export interface LocatedModel {
@@ -20,8 +21,8 @@ export interface LocatedData {
   readonly name: string;
 }
 
-/** Where a model is. A name on the hub is downloaded first. */
-export async function locateModel(name: string, options?: HubOptions): Promise<LocatedModel> {
+/** Where a model is. What is wanted of a name on the hub (`part`) is downloaded first. */
+export async function locateModel(name: string, options?: ModelOptions): Promise<LocatedModel> {
   if (isHubName(name)) {
     const { fetchModel } = await import("./hub.ts");
     const { path, pinned } = await fetchModel(name, options);

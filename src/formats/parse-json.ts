@@ -4,7 +4,8 @@
  */
 import { RequestError } from "../errors.ts";
 
-const deepest = 200;
+export const deepest = 200;
+const [quote, backslash] = [0x22, 0x5c];
 
 /** The value of a JSON text. `where` names it in errors: "pairs.jsonl:17". */
 export function parseJson(text: string, where: string): unknown {
@@ -36,18 +37,17 @@ export function toJson(value: unknown, where: string): string {
   return text ?? "null";
 }
 
-function nestsTooDeep(text: string): boolean {
-  let brackets = 0;
-  for (let i = 0; i < text.length && brackets <= deepest; i++) {
-    const c = text.charCodeAt(i);
-    if (c === 0x5b || c === 0x7b) brackets++;
-  }
-  if (brackets <= deepest) return false;
+/** Whether brackets outside of strings stand within each other more than `deepest` times. */
+export function nestsTooDeep(text: string): boolean {
   let depth = 0;
-  for (const [token] of text.matchAll(/"(?:[^"\\]|\\.)*"?|[[\]{}]/gs)) {
-    if (token === "[" || token === "{") depth++;
-    else if (token === "]" || token === "}") depth--;
-    if (depth > deepest) return true;
+  for (let i = 0; i < text.length; i++) {
+    const c = text.charCodeAt(i);
+    if (c === quote) {
+      for (i++; i < text.length && text.charCodeAt(i) !== quote; i++)
+        if (text.charCodeAt(i) === backslash) i++;
+    } else if (c === 0x5b || c === 0x7b) {
+      if (++depth > deepest) return true;
+    } else if (c === 0x5d || c === 0x7d) depth--;
   }
   return false;
 }

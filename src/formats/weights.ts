@@ -2,8 +2,8 @@
  * The weights of a Hugging Face folder, one file or many: `model.safetensors`, or shards named by
  * `model.safetensors.index.json`. Readers see one set of tensors either way.
  */
-import { RequestError } from "../errors.ts";
-import { exists, joinPath, listFolder, readJson, writeFileAtomic } from "./files.ts";
+import { RequestError, quoted } from "../errors.ts";
+import { baseName, exists, joinPath, listFolder, readJson, writeFileAtomic } from "./files.ts";
 import {
   type FloatDtype,
   type SafetensorsFile,
@@ -39,8 +39,12 @@ export async function openWeights(folder: string): Promise<WeightsSource> {
 
 async function openShards(folder: string): Promise<WeightsSource> {
   const path = joinPath(folder, indexName);
-  const index = (await readJson(path)) as { weight_map?: Record<string, string> };
-  const map = Object.entries(index.weight_map ?? {});
+  const index = (await readJson(path)) as { weight_map?: unknown } | null;
+  const map = Object.entries(index?.weight_map ?? {}).map(([tensor, file]: [string, unknown]) => [
+    tensor,
+    // A path would lead out of the folder.
+    typeof file === "string" && baseName(file) === file ? file : "",
+  ]);
   const fail = (what: string, why?: string) =>
     new RequestError({
       code: "index-invalid",
@@ -50,6 +54,8 @@ async function openShards(folder: string): Promise<WeightsSource> {
       fix: "Copy or download the folder again",
     });
   if (map.length === 0) throw fail('there is no "weight_map"');
+  const unnamed = map.find(([, file]) => file === "");
+  if (unnamed) throw fail(`tensor ${quoted(unnamed[0])} has no file in "weight_map"`);
   const files = new Map<string, SafetensorsFile>();
   for (const name of new Set(map.map(([, file]) => file))) {
     if (!(await exists(joinPath(folder, name)))) throw fail(`shard ${name} is missing`);
@@ -60,7 +66,7 @@ async function openShards(folder: string): Promise<WeightsSource> {
   for (const [tensor, name] of map) {
     const file = files.get(name);
     const info = file?.tensors.get(tensor);
-    if (!file || !info) throw fail(`tensor ${tensor} is not in ${name}`);
+    if (!file || !info) throw fail(`tensor ${quoted(tensor)} is not in ${name}`);
     owners.set(tensor, file);
     tensors.set(tensor, info);
   }

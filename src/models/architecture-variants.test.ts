@@ -3,31 +3,18 @@
  * and long rotation, residuals, activations, keys left out. `make_architecture_variants.py` made the values; weights follow
  * from the names of tensors.
  */
-import { mkdtemp, readFile, rm } from "node:fs/promises";
+import { mkdtemp, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
-import { openBackend } from "../engine/backends/open.ts";
 import { generate } from "../generation/generate.ts";
 import { lossAndGradientNorms } from "../scoring/testing.ts";
 import { TextScorer } from "../scoring/text-scorer.ts";
 import { architectures } from "./architectures.ts";
-import {
-  type LanguageModel,
-  loadLanguageModel,
-  newLanguageModel,
-  saveLanguageModel,
-} from "./language-model.ts";
+import { type LanguageModel, loadLanguageModel, saveLanguageModel } from "./language-model.ts";
+import { type Variant, readVariants, variantModel } from "./testing.ts";
 
-interface Variant {
-  name: string;
-  config: Record<string, unknown> & { model_type: string };
-  rows: { ids: number[]; logProbs: number[] }[];
-  greedy: { promptIds: number[]; ids: number[]; logProbs: number[] };
-  gradients: { meanNegativeLogLikelihood: number; norms: Record<string, number> };
-}
-const file = new URL("../../test/fixtures/models/architecture_variants.json", import.meta.url);
-const { variants } = JSON.parse(await readFile(file, "utf8")) as { variants: Variant[] };
+const variants = await readVariants();
 
 let folder: string;
 beforeAll(async () => {
@@ -35,27 +22,12 @@ beforeAll(async () => {
 });
 afterAll(() => rm(folder, { recursive: true }));
 
-/** The variant's model, its weights made from the names of its tensors as the script says. */
-async function modelOf({ config }: Variant): Promise<LanguageModel> {
-  const model = newLanguageModel(config, 1, await openBackend());
-  const gemma = config.model_type.startsWith("gemma");
-  for (const { name } of model.architecture.parameters) {
-    const code = [...name].reduce((n, c) => n + c.charCodeAt(0), 0) % 101;
-    const norm = /norm|\.ln_/.test(name) && name.endsWith(".weight");
-    const [scale, shift] = name.endsWith(".bias") || (norm && gemma) ? [1, 0] : norm ? [1, 1] : [1.2, 0];
-    model.weights.view(name).forEach((_, k, view) => {
-      const wave = 43758.5453 * Math.abs(Math.sin(12.9898 * k + 78.233 * code));
-      view[k] = shift + scale * (wave - Math.floor(wave) - 0.5);
-    });
-  }
-  return model;
-}
 const trees = (rows: Variant["rows"]) =>
   rows.map(({ ids }) => ({ prompt: ids.slice(0, 1), completions: [ids.slice(1)] }));
 
 describe.each(variants)("$name", (variant) => {
   test("scores rows of different lengths in one call", async () => {
-    const scores = await new TextScorer(await modelOf(variant)).score(trees(variant.rows));
+    const scores = await new TextScorer(await variantModel(variant)).score(trees(variant.rows));
     variant.rows.forEach(({ logProbs }, i) =>
       logProbs.forEach((logp, t) =>
         expect(Math.abs(scores[i][0][t] - logp), `row ${i}, token ${t}`).toBeLessThan(1e-4),
@@ -65,13 +37,13 @@ describe.each(variants)("$name", (variant) => {
   test("continues greedily through the cache", async () => {
     const { promptIds, ids, logProbs } = variant.greedy;
     const options = { temperature: 0, maxTokens: ids.length, ignoreEos: true };
-    const [[sample]] = await generate(await modelOf(variant), [promptIds], options);
+    const [[sample]] = await generate(await variantModel(variant), [promptIds], options);
     expect(sample.ids).toEqual(ids);
     sample.logps.forEach((logp, t) => expect(Math.abs(logp - logProbs[t])).toBeLessThan(1e-4));
   });
   test("has PyTorch's gradients", async () => {
     const { meanNegativeLogLikelihood, norms: expected } = variant.gradients;
-    const { loss, norms } = await lossAndGradientNorms(await modelOf(variant), variant.rows[1].ids);
+    const { loss, norms } = await lossAndGradientNorms(await variantModel(variant), variant.rows[1].ids);
     expect(Math.abs(loss - meanNegativeLogLikelihood)).toBeLessThan(1e-4);
     expect(Object.keys(norms).sort()).toEqual(Object.keys(expected).sort());
     const all = Math.hypot(...Object.values(expected));
@@ -81,7 +53,7 @@ describe.each(variants)("$name", (variant) => {
     }
   });
   test("is saved and loaded to the same scores", async () => {
-    const model = await modelOf(variant);
+    const model = await variantModel(variant);
     const place = await mkdtemp(join(folder, "saved-"));
     await saveLanguageModel(model, place);
     const again = await loadLanguageModel(place, model.backend);

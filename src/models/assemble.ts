@@ -11,7 +11,7 @@ import type { HeadShape } from "../nn/attention.ts";
 import type { Layer } from "../nn/layers.ts";
 import { type ParameterSpec, type Weights, tensorsOf } from "../nn/parameters.ts";
 import type { Rope } from "../nn/rotary.ts";
-import type { CausalLm, TokenInputs } from "./causal-lm.ts";
+import type { CausalLm, PlacedTokens } from "./causal-lm.ts";
 
 /** What a layer is given besides its weights and its input. */
 export interface LayerTools {
@@ -28,7 +28,7 @@ export interface DecoderLayer {
 
 export interface Embedding {
   readonly parameters: readonly ParameterSpec[];
-  apply(w: Weights, inputs: TokenInputs): Tensor;
+  apply(w: Weights, inputs: PlacedTokens): Tensor;
 }
 
 export interface Blueprint {
@@ -80,12 +80,11 @@ export function assemble(b: Blueprint): CausalLm {
     head,
     logits: (w, states) => softcap(linear(states, head(w)), b.finalSoftcap),
     hidden(w, inputs, attend, { observe, recompute = false } = {}) {
-      const { cos, sin, order } = inputs;
       let x = b.embedding.apply(w, inputs);
       b.layers.forEach((layer, i) => {
         observe?.(x);
         const tools: LayerTools = {
-          turn: (q, heads) => rotary(q, cos, sin, order, heads),
+          turn: (q, heads) => ("cos" in inputs ? rotary(q, inputs.cos, inputs.sin, inputs.order, heads) : q),
           attend: (q, k, v) => attend(q, k, v, i),
         };
         const apply = (input: Tensor) => layer.apply(w, input, tools);

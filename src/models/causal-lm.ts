@@ -7,11 +7,15 @@ import type { Attend, HeadShape } from "../nn/attention.ts";
 import type { ParameterSpec, Weights } from "../nn/parameters.ts";
 import type { Rope } from "../nn/rotary.ts";
 
-export interface TokenInputs {
+/** Tokens and their places. With these alone nothing is rotated: `attend` is given queries and keys as they were made. */
+export interface PlacedTokens {
   /** [tokens] int64 */
   readonly ids: Tensor;
   /** [tokens] int64, each token's place in its own sequence, from 0 */
   readonly positions: Tensor;
+}
+
+export interface TokenInputs extends PlacedTokens {
   /** [tokens, rope.width/2], the rotation of each token */
   readonly cos: Tensor;
   readonly sin: Tensor;
@@ -45,7 +49,12 @@ export interface CausalLm {
   /** Names of the parameters of one layer, as the ordering of gradients needs them. */
   layerParameters(layer: number): readonly string[];
   /** Hidden states after the final norm, [tokens, hidden]. */
-  hidden(weights: Weights, inputs: TokenInputs, attend: Attend, options?: HiddenOptions): Tensor;
+  hidden(
+    weights: Weights,
+    inputs: TokenInputs | PlacedTokens,
+    attend: Attend,
+    options?: HiddenOptions,
+  ): Tensor;
   /** The output head, [vocabulary, hidden]; the embedding where the two are tied. */
   head(weights: Weights): Tensor;
   /** Logits of hidden states: [n, hidden] → [n, vocabulary], capped where the model caps them. */

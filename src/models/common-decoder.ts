@@ -74,7 +74,7 @@ export function readCommon(config: Values, where: string, defaults: Values, rule
     inner: dim("inner", read.count("intermediate_size")),
     queryWidth: dim("queryWidth", heads * headDim),
     keyWidth: dim("keyWidth", kvHeads * headDim),
-    layers: read.count("num_hidden_layers"),
+    layers: read.layers("num_hidden_layers"),
     heads,
     kvHeads,
     headDim,

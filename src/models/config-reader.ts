@@ -11,7 +11,9 @@ export interface ConfigReader {
   readonly values: Values;
   /** A positive integer; null takes `ifNull`, without which it is an error. */
   count(key: string, ifNull?: number): number;
-  /** The same where null means that there is none. */
+  /** A number of layers: a count that no model exceeds, since a description of every layer is made before any file is looked at. */
+  layers(key: string): number;
+  /** The same as `count` where null means that there is none. */
   optionalCount(key: string): number | undefined;
   number(key: string): number;
   /** A number above 0, or none where null. */
@@ -22,6 +24,8 @@ export interface ConfigReader {
   /** The error for a value that cannot be used. */
   invalid(key: string, why: string): RequestError;
 }
+
+const mostLayers = 10_000;
 
 export function configReader(config: Values, where: string, defaults: Values = {}): ConfigReader {
   const given = Object.fromEntries(Object.entries(config).filter(([, v]) => v !== undefined));
@@ -55,6 +59,11 @@ export function configReader(config: Values, where: string, defaults: Values = {
     count(key, ifNull) {
       const value = required(key, optionalCount(key) ?? ifNull);
       if (!isCount(value)) throw invalid(key, `it is not given, and ${value} is not a positive integer`);
+      return value;
+    },
+    layers(key) {
+      const value = required(key, optionalCount(key));
+      if (value > mostLayers) throw invalid(key, `${value} is more than ${mostLayers}`);
       return value;
     },
     number: (key) => required(key, optional(key, isNumber, "a number")),

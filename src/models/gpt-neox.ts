@@ -52,7 +52,7 @@ export const gptNeox: Architecture = (config, where) => {
     keys: { base: "rotary_emb_base", partial: "rotary_pct" },
     partial: 0.25,
   });
-  const layers = read.count("num_hidden_layers");
+  const layers = read.layers("num_hidden_layers");
   const hidden = dim("hidden", hiddenSize);
   const vocabulary = dim("vocabulary", read.count("vocab_size"));
   const tied = read.flag("tie_word_embeddings");

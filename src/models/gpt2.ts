@@ -40,7 +40,7 @@ export const gpt2: Architecture = (config, where) => {
   const positionDefault = { n_positions: config.n_ctx ?? 1024 };
   const read = configReader(config, where, { ...defaults, ...positionDefault });
   if (read.values.add_cross_attention) throw read.invalid("add_cross_attention", "only decoders are built");
-  const [hiddenSize, layers, heads] = [read.count("n_embd"), read.count("n_layer"), read.count("n_head")];
+  const [hiddenSize, layers, heads] = [read.count("n_embd"), read.layers("n_layer"), read.count("n_head")];
   if (hiddenSize % heads !== 0) throw read.invalid("n_head", `n_embd ${hiddenSize} is not a multiple of it`);
   const context = read.count("n_positions");
   const hidden = dim("hidden", hiddenSize);

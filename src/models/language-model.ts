@@ -56,7 +56,6 @@ async function loadFullModel(
 ): Promise<LanguageModel> {
   const { config, generationConfig, configPath, openWeights } = await openModelSource(folder);
   const architecture = architectureOf(config, configPath);
-  const weights = ParameterArray.allocate(backend, layoutOf(architecture.parameters));
   const source = await openWeights();
   /** What the files call each parameter. */
   const inFile = new Map(
@@ -101,8 +100,11 @@ async function loadFullModel(
         why: `its configuration makes it [${sizes.join(", ")}]`,
       });
     }
-    await source.readFloat32(stored, weights.view(p.name));
   }
+  // Only now that the file has what the configuration claims.
+  const weights = ParameterArray.allocate(backend, layoutOf(architecture.parameters));
+  for (const { name } of architecture.parameters)
+    await source.readFloat32(inFile.get(name) ?? name, weights.view(name));
   return { architecture, weights, backend, folder, name, ...specialIds(config, generationConfig) };
 }
 
@@ -115,7 +117,7 @@ export interface ModelFacts {
 
 /** Reads the configuration of a Hugging Face folder or a GGUF file, here or on the hub, and no weights. */
 export async function readModelFacts(name: string): Promise<ModelFacts> {
-  const { path } = await locateModel(name);
+  const { path } = await locateModel(name, { part: "description" });
   if (await isAdapterFolder(path)) return readModelFacts(await baseOfAdapter(path));
   const { config, generationConfig, configPath } = await openModelSource(path);
   return { architecture: architectureOf(config, configPath), ...specialIds(config, generationConfig) };
@@ -184,26 +186,21 @@ export async function saveLanguageModel(
     data: model.weights.view(p.name),
   }));
   await writeWeights(folder, tensors, { dtype });
-  await saveTokenizer(model, folder, tokenizerFrom);
+  if (tokenizerFrom !== undefined) await saveCompanions(model, folder, tokenizerFrom);
 }
 
 /** Writes the folder of a model's adapter into an existing, empty one: PEFT's files, and the tokenizer beside them. */
 export async function saveAdapter(model: LanguageModel, folder: string): Promise<void> {
   const { writeAdapter } = await import("./adapter/peft-files.ts");
   await writeAdapter(model, folder);
-  await saveTokenizer(model, folder);
+  if (model.folder !== undefined) await saveCompanions(model, folder, model.folder);
 }
 
-/** Writes the files of a model's tokenizer and of its generation settings into a folder. */
-export async function saveTokenizer(
-  model: LanguageModel,
-  folder: string,
-  tokenizerFrom = model.folder,
-): Promise<void> {
-  if (tokenizerFrom === undefined) return;
-  if (isGgufPath(tokenizerFrom)) return writeCompanions(model, folder, tokenizerFrom);
+/** Writes the tokenizer and generation_config.json of a folder or GGUF file into a folder. */
+export async function saveCompanions(model: LanguageModel, folder: string, source: string): Promise<void> {
+  if (isGgufPath(source)) return writeCompanions(model, folder, source);
   for (const name of companions) {
-    const from = joinPath(tokenizerFrom, name);
+    const from = joinPath(source, name);
     if (await exists(from)) await copyFile(from, joinPath(folder, name));
   }
 }

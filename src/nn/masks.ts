@@ -7,7 +7,8 @@ import { reshape } from "../engine/ops/shape.ts";
 import { type Tensor, dim } from "../engine/tensor.ts";
 import type { LayerAttention } from "./attention.ts";
 
-const hidden = -1e9;
+/** What is added to a score that does not count. */
+export const hidden = -1e9;
 
 /**
  * The mask of every layer, each distinct one made once: `full` [rows, 1, time, keys] is 0 where a token may look; `positions`
@@ -34,5 +35,10 @@ function windowed(full: Tensor, positions: Tensor, window: number): Tensor {
   const at = toFloat(positions);
   const query = reshape(at, [rows, one, time, dim("keys", 1)]);
   const key = reshape(at, [rows, one, dim("time", 1), keys]);
+  return narrowed(full, query, key, window);
+}
+
+/** A mask of which every query sees no more than a window; places of queries and keys as floats that broadcast to it. */
+export function narrowed(full: Tensor, query: Tensor, key: Tensor, window: number): Tensor {
   return where(greater(sub(query, key), window - 1), hidden, full);
 }

@@ -74,6 +74,8 @@ const kinds: Readonly<Record<string, (s: Setting) => Frequencies>> = {
   yarn,
   longrope,
 };
+/** Tables are made of a width before any file is looked at. */
+const widest = 1 << 16;
 const olderNames: Readonly<Record<string, string>> = { su: "longrope" };
 const knownKinds = `Known: ${Object.keys(kinds).join(", ")}`;
 
@@ -107,6 +109,7 @@ export function ropeFromConfig(config: Values, options: RopeOptions): Rope {
     const why = `of ${headDim} dimensions it leaves ${width} to rotate, which must be pairs within the head`;
     throw invalid(given === undefined ? "head_dim" : keys.partial, why);
   }
+  if (width > widest) throw invalid("head_dim", `${headDim} is wider than any head`);
   const original = top.positive("original_max_position_embeddings");
   const frequencies = kinds[kind]({
     base,

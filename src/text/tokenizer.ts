@@ -41,7 +41,7 @@ export interface Tokenizer {
 
 /** Reads the tokenizer of a Hugging Face folder or a GGUF file, here or on the hub. */
 export async function loadTokenizer(name: string): Promise<Tokenizer> {
-  const { path } = await locateModel(name);
+  const { path } = await locateModel(name, { part: "tokenizer" });
   const files = await readTokenizerFiles(path);
   if (!files) {
     throw new RequestError({
@@ -74,7 +74,7 @@ export async function loadTokenizer(name: string): Promise<Tokenizer> {
 
 /** Whether a folder or GGUF file, here or on the hub, has a tokenizer. */
 export const hasTokenizer = async (name: string): Promise<boolean> =>
-  hasTokenizerFiles((await locateModel(name)).path);
+  hasTokenizerFiles((await locateModel(name, { part: "tokenizer" })).path);
 
 /** A tokenizer from the parsed files. Throws for parts of them that are not supported. */
 export function makeTokenizer(tokenizerJson: Json, config: Json = {}, template?: string): Tokenizer {

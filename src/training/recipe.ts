@@ -2,11 +2,12 @@
  * A recipe fully determines a run. Every key has the same name in YAML, in `--set` and in the API; defaults are those of
  * docs/recipes.md. An unknown key is an error that names the nearest known one; a value that is not built yet says so.
  */
-import { parse as parseYaml, stringify as toYaml } from "yaml";
+import { stringify as toYaml } from "yaml";
 import { z } from "zod";
 import { type AdapterConfig, adapterSchema } from "../models/adapter/config.ts";
 import { RequestError, nearest } from "../errors.ts";
 import { dirName, exists, packageFolder, readText, resolvePath } from "../formats/files.ts";
+import { parseYaml } from "../formats/parse-yaml.ts";
 import { isHubName } from "../formats/hub-name.ts";
 import type { OptimizerOptions } from "../optim/optimizer.ts";
 import { optimizerNamed, optimizerOptions } from "../optim/table.ts";
@@ -243,20 +244,7 @@ function resolvedTraining(
 export async function loadRecipe(path: string, settings: readonly string[] = []): Promise<Recipe> {
   const file = (await exists(path)) ? path : resolvePath(packageFolder(), path);
   const text = await readText((await exists(file)) ? file : path);
-  let value: unknown;
-  try {
-    value = parseYaml(text);
-  } catch (cause) {
-    throw new RequestError(
-      {
-        code: "not-yaml",
-        what: "is not valid YAML",
-        where: path,
-        why: (cause as Error).message.split("\n")[0],
-      },
-      { cause },
-    );
-  }
+  const value = parseYaml(text, path);
   if (typeof value !== "object" || value === null)
     throw new RequestError({ code: "recipe-invalid", what: "is not a recipe", where: path });
   for (const setting of settings) applySetting(value as Record<string, unknown>, setting);
@@ -294,14 +282,16 @@ function applySetting(recipe: Record<string, unknown>, setting: string): void {
     });
   }
   const path = setting.slice(0, at).split(".");
+  if (path.includes("__proto__"))
+    throw new RequestError({ code: "unknown-key", what: `unknown key "${path.join(".")}"`, where: "--set" });
   const last = path.pop() ?? "";
   let target = recipe;
   for (const key of path) {
-    const inner = target[key];
+    const inner = Object.hasOwn(target, key) ? target[key] : undefined;
     target = target[key] =
       typeof inner === "object" && inner !== null ? (inner as Record<string, unknown>) : {};
   }
-  target[last] = parseYaml(setting.slice(at + 1));
+  target[last] = parseYaml(setting.slice(at + 1), `--set ${setting.slice(0, at)}`);
 }
 
 export const recipeToYaml = (recipe: Recipe): string => toYaml(recipe);

@@ -2,8 +2,8 @@
  * The folder of a run: who may write into it, what is in it, and how a killed run is picked up. A folder that holds a run is
  * never overwritten; one process holds it at a time.
  */
-import { parse as parseYaml } from "yaml";
 import { RequestError } from "../errors.ts";
+import { parseYaml } from "../formats/parse-yaml.ts";
 import {
   exists,
   joinPath,
@@ -62,7 +62,9 @@ export async function openRunFolder(path: string, resume: boolean): Promise<Open
     }
     return {
       folder,
-      earlier: holdsRun ? parseRecipe(parseYaml(await readText(folder.recipe)), folder.recipe) : undefined,
+      earlier: holdsRun
+        ? parseRecipe(parseYaml(await readText(folder.recipe), folder.recipe), folder.recipe)
+        : undefined,
     };
   } catch (error) {
     lock.release();

@@ -31,7 +31,7 @@ export const command: CommandModule = {
       .argument("<model>", "model folder or GGUF file; its tokenizer is all that is needed")
       .option("--json", "the output is JSON in any case")
       .action(async (path: string) => {
-        const tokenizer = await loadTokenizer(await modelPath(path));
+        const tokenizer = await loadTokenizer(await modelPath(path, "tokenizer"));
         warnOf(tokenizer);
         for await (const { line, value } of inputLines()) {
           const where = `standard input:${line}`;

@@ -95,6 +95,7 @@ function pairOf(row: Fields) {
   const question = row.text("prompt");
   const answer = (name: string): readonly Message[] => {
     const [first, ...rest] = row.turns(name);
+    if (!first) return row.fail(name, "it has no turns");
     if (first.role !== "user" || first.content.trim() !== question.trim())
       row.fail(`${name}.0`, "it is not the prompt, which the conversation should begin with");
     return rest;

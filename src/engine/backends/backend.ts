@@ -16,6 +16,8 @@ export interface TensorValue {
 export interface CompileOptions {
   /** Optimise the graph (true, the default), or compile fast and run it as it is (false). */
   optimize?: boolean;
+  /** Folder of the files that hold the model's weights, where they stand outside of it. */
+  externalData?: string;
 }
 
 /** One way of running a session: fixed arrays for every input and output. */

@@ -28,14 +28,22 @@ export async function openOnnxRuntimeBinding({
     threads,
     allocate: (bytes) => new ArrayBuffer(Math.max(bytes, 1)),
     free: () => undefined,
-    async compile(model, { optimize = true } = {}): Promise<Session> {
+    async compile(model, { optimize = true, externalData } = {}): Promise<Session> {
       const session = await attempt(() =>
         ort.InferenceSession.create(model, {
           intraOpNumThreads: threads,
           enableMemPattern: false,
           graphOptimizationLevel: optimize ? "all" : "disabled",
           logSeverityLevel: 4,
-          extra: { session: { set_denormal_as_zero: "1", intra_op: { allow_spinning: "0" } } },
+          extra: {
+            session: {
+              set_denormal_as_zero: "1",
+              intra_op: { allow_spinning: "0" },
+              ...(externalData !== undefined && {
+                model_external_initializers_file_folder_path: externalData,
+              }),
+            },
+          },
         }),
       );
       return {

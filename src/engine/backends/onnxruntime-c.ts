@@ -70,6 +70,8 @@ export interface COptions {
 /** The arena's first region: enough for small models and for scoring. */
 const firstRegion = process.platform === "win32" ? 2 ** 28 : 2 ** 30; // there memory counts before it is used
 
+const externalDataKey = "session.model_external_initializers_file_folder_path";
+
 let opened: Backend | undefined;
 
 /** The C API back end; one environment serves the process, so the first caller's options hold. */
@@ -106,13 +108,14 @@ function open({ threads = usableCores(), spin = process.env.PREFOPT_SPIN !== "0"
 
   // ONNX Runtime has one environment a process: whoever made it first decided whether it has a pool for all sessions.
   let sharedPool = true;
-  const sessionOptions = (optimize: boolean): Pointer => {
+  const sessionOptions = ({ optimize = true, externalData }: CompileOptions): Pointer => {
     const o = made(api.CreateSessionOptions);
     check(sharedPool ? api.DisablePerSessionThreads(o) : api.SetIntraOpNumThreads(o, threads));
     check(api.DisableMemPattern(o));
     check(api.SetSessionGraphOptimizationLevel(o, optimize ? 99 : 0));
     check(api.AddSessionConfigEntry(o, "session.use_env_allocators", "1"));
     check(api.AddSessionConfigEntry(o, "session.set_denormal_as_zero", "1"));
+    if (externalData !== undefined) check(api.AddSessionConfigEntry(o, externalDataKey, externalData));
     return o;
   };
 
@@ -150,10 +153,10 @@ function open({ threads = usableCores(), spin = process.env.PREFOPT_SPIN !== "0"
       wantedBytes = Math.max(wantedBytes, bytes);
       reserve(bytes);
     },
-    async compile(model: Uint8Array, { optimize = true }: CompileOptions = {}): Promise<Session> {
+    async compile(model: Uint8Array, wanted: CompileOptions = {}): Promise<Session> {
       const out: [Pointer | null] = [null];
       const create = async () => {
-        const options = sessionOptions(optimize);
+        const options = sessionOptions(wanted);
         await finished(check, api.CreateSessionFromArray, env, model, model.length, options, out).finally(
           () => api.ReleaseSessionOptions(options),
         );

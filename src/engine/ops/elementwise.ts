@@ -158,7 +158,7 @@ function log1pOfSmall(e: Tensor): Tensor {
 /** x σ(x), the activation SiLU; d/dx = σ + y (1 - σ). */
 export const silu: Unary = (x) => {
   const { graph } = x;
-  if (graph.float === "float64") {
+  if (graph.standard) {
     const s = graph.untaped(() => sigmoid(x));
     const y = graph.untaped(() => mul(x, s));
     return graph.record(y, [x], (dy) => [mul(dy, add(s, mul(y, sub(1, s))))]);

@@ -27,6 +27,8 @@ export function matmul(a: Tensor, b: Tensor, options: MatMulOptions = {}): Tenso
   const { graph } = a;
   const shape = [...lead, n, m];
   const plain = !transposeA && !transposeB && scale === 1;
+  if (!plain && graph.standard && graph.float === "float32")
+    throw shapeError("matmul", "transposed and scaled products are not made of standard operators");
   const y = plain
     ? graph.node("MatMul", [a, b], { shape })
     : graph.node(

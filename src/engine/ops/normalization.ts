@@ -1,6 +1,6 @@
 /** RMS and layer normalisation, softmax and log-softmax over the last dimension. */
 import { type Tensor, dim, sameDim, shapeError, showShape } from "../tensor.ts";
-import { add, exp, mul, reciprocal, sqrt, sub } from "./elementwise.ts";
+import { add, div, exp, mul, reciprocal, sqrt, sub } from "./elementwise.ts";
 import { matmul } from "./matmul.ts";
 import { reshape } from "./shape.ts";
 
@@ -16,7 +16,7 @@ export function rmsNorm(x: Tensor, weight: Tensor, epsilon: number): Tensor {
   const { graph } = x;
   const column = [...x.shape.slice(0, -1), { name: hidden.name, size: 1 }];
   const [y, r] = graph.untaped(() => {
-    if (graph.float === "float64") return composed(x, weight, epsilon, column);
+    if (graph.standard) return composed(x, weight, epsilon, column);
     return graph.nodesOut(
       "SimplifiedLayerNormalization",
       [x, weight],
@@ -82,17 +82,21 @@ export function layerNorm(x: Tensor, weight: Tensor, bias: Tensor, epsilon: numb
   });
 }
 
-/** The same as `rmsNorm` in elementary operations, for the type in which the kernel keeps only a float32 ε. */
+/**
+ * The same as `rmsNorm` in elementary operations, in the form that ONNX Runtime recognises; in float64, where the kernel keeps
+ * only a float32 ε, they are computed one by one.
+ */
 function composed(x: Tensor, weight: Tensor, epsilon: number, column: Tensor["shape"]): [Tensor, Tensor] {
   const { graph } = x;
+  const squares = graph.node("Pow", [x, graph.scalar(2)], { shape: x.shape });
   const meanSquare = graph.node(
     "ReduceMean",
-    [mul(x, x), graph.integers([-1])],
+    [squares, graph.integers([-1])],
     { shape: column },
     { keepdims: 1 },
   );
-  const r = reciprocal(sqrt(add(meanSquare, epsilon)));
-  return [mul(mul(x, r), weight), r];
+  const rms = sqrt(add(meanSquare, epsilon));
+  return [mul(div(x, rms), weight), reciprocal(rms)];
 }
 
 /** e^x / Σ e^x over the last dimension. */

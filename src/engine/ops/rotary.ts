@@ -20,7 +20,7 @@ export function rotary(x: Tensor, cos: Tensor, sin: Tensor, positions: Tensor, h
     throw shapeError("rotary", `x ${showShape(x.shape)} with ${heads} heads, cos ${showShape(cos.shape)}`);
   }
   const { graph } = x;
-  const turn = graph.float === "float64" ? turnComposed : turnKernel;
+  const turn = graph.standard ? turnComposed : turnKernel;
   const y = graph.untaped(() => turn(x, cos, sin, positions, heads));
   return graph.record(y, [x], (dy) => [turn(dy, cos, neg(sin), positions, heads)]);
 }

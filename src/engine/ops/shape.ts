@@ -23,7 +23,14 @@ export function axisOf(operation: string, x: Tensor, name: string): number {
   return found[0];
 }
 
-/** The same elements in row-major order under another shape. */
+/** Sizes as Reshape takes them; one of them may be left to the run. */
+function sizesOf(shape: Shape): number[] {
+  if (shape.filter((d) => d.free).length > 1)
+    throw shapeError("reshape", `${showShape(shape)} has more than one size that only the run knows`);
+  return shape.map((d) => (d.free ? -1 : d.size));
+}
+
+/** The same elements in row-major order under another shape, of which one size may be free. */
 export function reshape(x: Tensor, shape: Shape): Tensor {
   if (elementsOf(shape) !== x.elements) {
     throw shapeError(
@@ -31,10 +38,7 @@ export function reshape(x: Tensor, shape: Shape): Tensor {
       `${showShape(x.shape)} has ${x.elements} elements, ${showShape(shape)} ${elementsOf(shape)}`,
     );
   }
-  const y = x.graph.node("Reshape", [x, x.graph.integers(shape.map((d) => d.size))], {
-    dtype: x.dtype,
-    shape,
-  });
+  const y = x.graph.node("Reshape", [x, x.graph.integers(sizesOf(shape))], { dtype: x.dtype, shape });
   return x.graph.record(y, [x], (dy) => [reshape(dy, x.shape)]);
 }
 

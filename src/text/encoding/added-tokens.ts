@@ -2,6 +2,8 @@
  * Tokens that are found in a text before it is cut into words: turn markers and the like. Most are looked for in the text as
  * it is, some in the normalized text. The longest at a place counts; one may take the whitespace beside it along.
  */
+import { quoted } from "../../errors.ts";
+import { tokenId } from "./ids.ts";
 import { wordCharacter } from "./pattern.ts";
 
 export interface AddedToken {
@@ -23,10 +25,10 @@ export function addedTokensOf(value: unknown): readonly AddedToken[] {
   if (!Array.isArray(value)) throw new Error("added_tokens is not a list");
   return value.map((entry) => {
     const { id, content, special = false, ...more } = (entry ?? {}) as Record<string, unknown>;
-    if (typeof id !== "number" || typeof content !== "string")
+    if (id === undefined || typeof content !== "string")
       throw new Error(`added token ${JSON.stringify(entry)} has no id or content`);
     return {
-      id,
+      id: tokenId(id, `added token ${quoted(content)}`),
       content,
       special: special === true,
       singleWord: more.single_word === true,

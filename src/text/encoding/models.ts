@@ -1,6 +1,8 @@
 /** The models of a tokenizer.json: how a word becomes tokens. */
 import { Unigram } from "@huggingface/tokenizers";
+import { quoted } from "../../errors.ts";
 import { Bpe, type BpeJson, type Tokens } from "./bpe.ts";
+import { tokenId } from "./ids.ts";
 
 export interface Model {
   encode(word: string): Tokens;
@@ -31,8 +33,11 @@ export function modelOf(value: unknown): Model {
   return makers[type](json);
 }
 
-const vocabularyOf = (json: Json): ReadonlyMap<string, number> =>
-  new Map(Object.entries(json.vocab as Record<string, number>));
+function vocabularyOf(json: Json): ReadonlyMap<string, number> {
+  const vocabulary = new Map(Object.entries(json.vocab as Record<string, number>));
+  for (const [token, id] of vocabulary) tokenId(id, `token ${quoted(token)}`);
+  return vocabulary;
+}
 
 /** Longest pieces from the left, all but the first behind a prefix; a word that does not come out is unknown. */
 function wordPiece(json: Json): Model {
@@ -67,6 +72,16 @@ const nothing: Tokens = { ids: [], starts: [], ends: [] };
 
 /** The likeliest split into pieces, found by `@huggingface/tokenizers`; its pieces cover the word in order. */
 function unigram(json: Json): Model {
+  const pieces: readonly unknown[] = Array.isArray(json.vocab)
+    ? json.vocab
+    : Object.entries(json.vocab ?? {});
+  const isPiece = (v: unknown) =>
+    Array.isArray(v) && typeof v[0] === "string" && typeof v[1] === "number" && Number.isFinite(v[1]);
+  const bad = pieces.findIndex((piece) => !isPiece(piece));
+  if (bad >= 0) throw new Error(`piece ${bad} of its vocabulary is not a text with a number`);
+  const unknownId = json.unk_id ?? undefined;
+  if (unknownId !== undefined && tokenId(unknownId, "the unknown token") >= pieces.length)
+    throw new Error("the unknown token is not in the vocabulary");
   const inner = new Unigram(json as unknown as ConstructorParameters<typeof Unigram>[0], "");
   const vocabulary = new Map(inner.tokens_to_ids);
   const unknown = inner.unk_token_id ?? 0;

@@ -1,5 +1,7 @@
 /** What the post-processor of a tokenizer.json puts around a text: a begin token for most, an end token for some. */
 
+import { tokenId } from "./ids.ts";
+
 type Json = Readonly<Record<string, unknown>>;
 
 export interface Surroundings {
@@ -39,8 +41,9 @@ function template({ single, special_tokens: tokens }: Json): Surroundings {
   const items = single as readonly { SpecialToken?: { id: string }; Sequence?: unknown }[];
   const idsOf = (name: string) => {
     const found = (tokens as Record<string, { ids?: number[] }> | undefined)?.[name];
-    if (!found?.ids) throw new Error(`its template names ${JSON.stringify(name)} and gives it no ids`);
-    return found.ids;
+    if (!Array.isArray(found?.ids))
+      throw new Error(`its template names ${JSON.stringify(name)} and gives it no ids`);
+    return found.ids.map((id) => tokenId(id, `${JSON.stringify(name)} of its template`));
   };
   const at = items.findIndex((item) => item.Sequence !== undefined);
   const ids = (part: typeof items) => part.flatMap((i) => (i.SpecialToken ? idsOf(i.SpecialToken.id) : []));
@@ -48,6 +51,6 @@ function template({ single, special_tokens: tokens }: Json): Surroundings {
 }
 
 function classes({ cls, sep }: Json): Surroundings {
-  const id = (pair: unknown) => Number((pair as readonly [string, number])[1]);
+  const id = (pair: unknown) => tokenId(Number((pair as readonly [string, number])[1]), "its post-processor");
   return { before: [id(cls)], after: [id(sep)] };
 }
