@@ -8,6 +8,8 @@ import { RequestError, WorkError } from "../errors.ts";
 import { packagePath } from "../formats/files.ts";
 import { architectures } from "../models/architectures.ts";
 import { type LanguageModel, loadLanguageModel, newLanguageModel } from "../models/language-model.ts";
+import { adapterSchema } from "../models/adapter/config.ts";
+import { adaptedModel } from "../training/adapted-model.ts";
 import { checkTarget, exportModel } from "./export-model.ts";
 import { gguf } from "./gguf.ts";
 import { scorerOf } from "./language-model-scorer.ts";
@@ -25,9 +27,8 @@ const load = async (name: string) =>
 const place = async (name: string) => join(await mkdtemp(join(folder, "at-")), name);
 const nameFor = (to: string) => (to === "gguf" ? "model.gguf" : "model");
 
-const all = Object.values(exportFormats).flatMap(({ id, dtypes }) =>
-  dtypes.map((dtype) => [id, dtype] as const),
-);
+const whole = Object.values(exportFormats).filter((format) => !format.keepsAdapter);
+const all = whole.flatMap(({ id, dtypes }) => dtypes.map((dtype) => [id, dtype] as const));
 
 describe.each(Object.keys(architectures))("%s", (name) => {
   test.each(all)("to %s in %s", async (to, dtype) => {
@@ -40,6 +41,31 @@ describe.each(Object.keys(architectures))("%s", (name) => {
     // Half precision is not float32: what was compared is what was written.
     if (dtype !== "F32") expect(difference.max).toBeGreaterThan(0);
     expect(await readdir(join(out, ".."))).toEqual([nameFor(to)]);
+  });
+});
+
+describe("a model with an adapter", () => {
+  /** The fixture with an adapter that changes much. */
+  async function adapted(name: string): Promise<LanguageModel> {
+    const model = await adaptedModel(await load(name), adapterSchema.parse({ rank: 4, dora: true }), 1);
+    model.adapter?.weights.flat.forEach((_, i, flat) => (flat[i] += 0.05 * Math.sin(i)));
+    return { ...model, adapter: model.adapter && { ...model.adapter, fresh: false } };
+  }
+  test.each(["llama", "gpt2"].flatMap((name) => Object.keys(exportFormats).map((to) => [name, to] as const)))(
+    "%s to %s: merged where the format knows no adapters",
+    async (name, to) => {
+      const model = await adapted(name);
+      const out = await place(nameFor(to));
+      const { difference } = await exportModel(model, { to, out, consume: to === "safetensors" });
+      expect(difference.max).toBeLessThan(to === "adapter" ? 1e-9 : 3e-5);
+      const files = to === "gguf" ? [] : await readdir(out);
+      expect(files.includes("adapter_config.json")).toBe(to === "adapter");
+    },
+  );
+  test("a model without one has none to export", async () => {
+    const model = await load("llama");
+    const out = await place("model");
+    await expect(exportModel(model, { to: "adapter", out })).rejects.toThrow(/has no adapter.*safetensors/);
   });
 });
 

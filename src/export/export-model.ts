@@ -4,6 +4,8 @@
  */
 import { RequestError, nearest } from "../errors.ts";
 import { exists, isFolder, joinPath, listFolder, publishFile, publishFolder } from "../formats/files.ts";
+import { isAdapterFolder } from "../formats/locations.ts";
+import { mergeInto, mergedCopy } from "../models/adapter/merge.ts";
 import type { LanguageModel } from "../models/language-model.ts";
 import type { ExportDtype, ExportFormat } from "./format.ts";
 import { freeWeights, scorerOf } from "./language-model-scorer.ts";
@@ -57,11 +59,14 @@ export async function checkTarget({ to, out, dtype, overwrite }: ExportTarget): 
     new RequestError({ code: "export-exists", what: "is there already", where: out, why, fix });
   if (!overwrite) throw taken(undefined, "Name another place, or add --overwrite");
   const folder = await isFolder(out);
-  const replaceable = target === "folder" ? folder && (await exists(joinPath(out, "config.json"))) : !folder;
+  const replaceable = target === "folder" ? folder && (await holdsModel(out)) : !folder;
   if (!replaceable)
     throw taken("what is there is no model of this form, so it is not replaced", "Name another place");
   return { format, dtype: type };
 }
+
+const holdsModel = async (folder: string) =>
+  (await exists(joinPath(folder, "config.json"))) || (await isAdapterFolder(folder));
 
 const isEmptyFolder = async (path: string) => (await isFolder(path)) && (await listFolder(path)).length === 0;
 
@@ -86,13 +91,14 @@ export async function exportModel(model: LanguageModel, options: ExportOptions):
   const rows = await probeRows(model);
   const source = await scored(scorerOf(model), rows);
   checkFinite(source, model.folder ?? "the model");
+  const whole = model.adapter && !format.keepsAdapter ? merged(model, consume) : model;
   let result: { difference: Difference; warnings: readonly string[] } | undefined;
   const { backend } = model;
   const publish = format.target === "folder" ? publishFolder : publishFile;
   await publish(out, async (place) => {
     doing(`writing ${dtype}`);
-    const warnings = await format.write(model, place, { dtype });
-    if (consume) freeWeights(model);
+    const warnings = await format.write(whole, place, { dtype });
+    if (consume || whole !== model) freeWeights(whole);
     doing("reading it back");
     const exported = await scored(await format.open(place, backend), rows);
     result = { difference: compare(source, exported, dtype, out), warnings };
@@ -100,6 +106,13 @@ export async function exportModel(model: LanguageModel, options: ExportOptions):
   });
   if (!result) throw new RangeError("nothing was written");
   return { path: out, format: format.id, dtype, ...result };
+}
+
+/** The model without its adapter, which is put into its weights: into those of the model itself where it may be consumed. */
+function merged(model: LanguageModel, consume: boolean): LanguageModel {
+  if (!consume) return mergedCopy(model);
+  mergeInto(model, model.weights);
+  return { ...model, adapter: undefined };
 }
 
 async function scored(

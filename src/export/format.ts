@@ -20,6 +20,8 @@ export interface ExportFormat {
   readonly dtypes: readonly ExportDtype[];
   /** What stands at the target; a file's name ends so. */
   readonly target: "folder" | { readonly file: string };
+  /** Whether an adapter stays beside the model; elsewhere it is merged into the weights first. */
+  readonly keepsAdapter?: boolean;
   /** Writes the model at a place that does not exist yet (of a folder: that is empty); returns warnings. */
   write(
     model: LanguageModel,

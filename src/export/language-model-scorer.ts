@@ -30,6 +30,7 @@ export async function openScorer(place: string, backend: Backend): Promise<RowSc
 }
 
 /** Gives a model's weights back; it must not be used afterwards. */
-export function freeWeights({ backend, weights }: LanguageModel): void {
+export function freeWeights({ backend, weights, adapter }: LanguageModel): void {
   backend.free(weights.flat.buffer as ArrayBuffer);
+  if (adapter) backend.free(adapter.weights.flat.buffer as ArrayBuffer);
 }

@@ -58,7 +58,7 @@ export async function tokenizerFingerprint(path: string): Promise<string> {
 
 /** Where the model is that an adapter belongs beside: an adapter that comes without a tokenizer has that one's. */
 const beneath = async (adapter: string): Promise<string> =>
-  (await locateModel(await baseOfAdapter(adapter))).path;
+  (await locateModel(await baseOfAdapter(adapter), { part: "tokenizer" })).path;
 
 function asObject(value: unknown, where: string): Json {
   if (typeof value === "object" && value !== null && !Array.isArray(value)) return value as Json;
