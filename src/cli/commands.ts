@@ -10,6 +10,10 @@ export const commands: Readonly<Record<string, { summary: string; load: () => Pr
     summary: "run a recipe into a run folder",
     load: async () => (await import("./commands/train.ts")).command,
   },
+  plan: {
+    summary: "what a run will do before it does it: records, steps, memory, time",
+    load: async () => (await import("./commands/plan.ts")).command,
+  },
   evaluate: {
     summary: "measure a model on prompts",
     load: async () => (await import("./commands/evaluate.ts")).command,

@@ -2,6 +2,7 @@
 import type { Sample } from "../evaluation/samples.ts";
 import { parameterCounts } from "../models/declare.ts";
 import type { Evaluation } from "../training/evaluation.ts";
+import { type MemoryPlan, gigabytes } from "../training/memory-plan.ts";
 import type { RunResult } from "../training/result.ts";
 import { Interrupted, type TrainEvent, type TrainOptions, train } from "../training/train.ts";
 import { duration, styled, table } from "./output.ts";
@@ -55,6 +56,9 @@ function show(event: TrainEvent, progress: ProgressLine): void {
     case "prepared":
       for (const line of planLines(event.prepared)) progress.line(line);
       break;
+    case "memory":
+      progress.line(memoryLine(event.memory));
+      break;
     case "step":
       progress.update(stepLine(event), event.step === event.steps);
       break;
@@ -72,6 +76,11 @@ function show(event: TrainEvent, progress: ProgressLine): void {
       break;
   }
 }
+
+/** What the run will need. */
+const memoryLine = ({ peak, budget, microBatch, recompute }: MemoryPlan) =>
+  `about ${gigabytes(peak)} of memory (${gigabytes(budget)} may be used), ${microBatch} records at a time` +
+  (recompute ? ", layers are computed twice to save memory" : "");
 
 /** What the run is about to do. */
 function planLines(prepared: Extract<TrainEvent, { type: "prepared" }>["prepared"]): string[] {

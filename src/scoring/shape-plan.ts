@@ -14,7 +14,7 @@ export interface ModelCost {
 /** FLOPs that compiling the program of one layer stands for: 1 s for 30 layers at 150 GFLOP/s. */
 const compileFlops = 5e9;
 /** More shapes are not kept: see `ProgramCache`. */
-const most = 16;
+const most = 10;
 /** Merging looks at all pairs; beyond this many the rarest are left to find a place. */
 const mostConsidered = 96;
 

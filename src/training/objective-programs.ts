@@ -10,7 +10,10 @@ import { type TokenRow, completionsOf, tokensOf } from "../data/token-row.ts";
 import type { TensorArray } from "../engine/backends/backend.ts";
 import { gradients as differentiate } from "../engine/gradient.ts";
 import { Graph } from "../engine/graph.ts";
+import { add } from "../engine/ops/elementwise.ts";
 import { segmentSum } from "../engine/ops/indexing.ts";
+import { peakBytes } from "../engine/memory.ts";
+import { sum } from "../engine/ops/reduce.ts";
 import { compile } from "../engine/program.ts";
 import type { Tensor } from "../engine/tensor.ts";
 import { modelArrays } from "../models/declare.ts";
@@ -297,7 +300,14 @@ export class ObjectivePrograms {
     return (await program.with(arrays)).outputs;
   }
 
-  async #compile(work: PieceWork, shape: PackShape): Promise<ReusableProgram> {
+  /** What the program of a shape holds between its inputs and outputs, in bytes, and the nodes of its graph; nothing is compiled. */
+  predict(shape: PackShape, add: boolean): { readonly values: number; readonly nodes: number } {
+    const coupled = this.#options.terms.some((t) => t.objective.coupled);
+    const { graph, outputs } = this.#build(coupled ? { kind: "all" } : { kind: "objective", add }, shape);
+    return { values: peakBytes(graph, outputs), nodes: graph.nodes.length };
+  }
+
+  #build(work: PieceWork, shape: PackShape): { graph: Graph; outputs: Record<string, Tensor> } {
     const { model, terms, kind: records, fields, trained, touched, reference } = this.#options;
     const roles = work.kind === "coefficients" ? work.roles : this.#roles;
     const graph = new Graph();
@@ -306,7 +316,10 @@ export class ObjectivePrograms {
     const built = buildScores(graph, shape, { model, reference, touched, roles, head, recompute });
     const outputs: Record<string, Tensor> = {};
     if (work.kind === "scores") WholeBatchScores.outputs(graph, built, roles, touched, outputs);
-    else {
+    else if (work.kind === "all") {
+      const loss = built.scores.policy.roles.map((s) => sum(s.logps)).reduce(add);
+      Object.assign(outputs, gradientOutputs(loss, trained, built.parameters, true));
+    } else {
       const loss =
         work.kind === "coefficients"
           ? weightedSum(graph, built, work.coefficients)
@@ -321,10 +334,16 @@ export class ObjectivePrograms {
         if (roles[k].many || promptSuffix.test(roles[k].name)) return;
         outputs[`logp/${roles[k].name}`] = graph.untaped(() => segmentSum(s.logps, s.segments, s.units));
       });
-      const add = work.kind === "coefficients" || work.add;
+      const onto = work.kind === "coefficients" || work.add;
       if (this.#options.computeGradients)
-        Object.assign(outputs, gradientOutputs(loss, trained, built.parameters, add));
+        Object.assign(outputs, gradientOutputs(loss, trained, built.parameters, onto));
     }
+    return { graph, outputs };
+  }
+
+  async #compile(work: PieceWork, shape: PackShape): Promise<ReusableProgram> {
+    const { model, trained, reference } = this.#options;
+    const { graph, outputs } = this.#build(work, shape);
     const program = await compile(model.backend, graph, outputs);
     const arrays = (prefix: string, of: "weights" | "gradients") =>
       Object.assign({}, ...trained.map((t) => t[of].named(prefix + prefixOf(t.name)))) as Record<
@@ -370,10 +389,14 @@ interface Piece {
 
 type PieceResult = Omit<BatchResult, "referenceLogps">;
 
-/** What a program does with a piece: the objective, its gradient added to that of earlier pieces or not; or one half of a coupled one. */
+/**
+ * What a program does with a piece: the objective, its gradient added to that of earlier pieces or not; one half of a coupled one; or all
+ * that a coupled one may come to, for predictions.
+ */
 type PieceWork =
   | { readonly kind: "objective"; readonly add: boolean }
   | { readonly kind: "scores" }
+  | { readonly kind: "all" }
   | {
       readonly kind: "coefficients";
       readonly roles: readonly RoleRequest[];

@@ -27,8 +27,10 @@ export interface Given {
 }
 
 export interface Prepared {
-  /** With every `auto` replaced by what it came to. */
+  /** With every `auto` replaced by what it came to, but for what depends on memory (`memory-plan.ts`). */
   readonly recipe: Recipe;
+  /** Settings that were left to prefopt. */
+  readonly automatic: ReadonlySet<"microBatch">;
   readonly backend: Backend;
   readonly model: LanguageModel;
   readonly tokenizer?: Tokenizer;
@@ -123,6 +125,7 @@ export async function prepare(
       data: { ...recipe.data, maxLength },
       train: { ...recipe.train, microBatch },
     },
+    automatic: new Set(recipe.train.microBatch === "auto" ? ["microBatch"] : []),
     backend,
     model,
     tokenizer,

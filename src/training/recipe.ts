@@ -68,6 +68,8 @@ export const recipeSchema = z.strictObject({
       steps: count.nullable().default(null),
       batchSize: count.default(32),
       microBatch: auto(count),
+      /** Compute layers a second time for their gradients instead of keeping what is inside of them. */
+      recompute: auto(z.boolean()),
       /** null: the optimizer sets it (Adafactor with relativeStep). */
       learningRate: z.number().positive().nullable().default(5e-5),
       schedule: z.string().default("cosine"),
@@ -134,10 +136,7 @@ export type Recipe = Omit<z.output<typeof recipeSchema>, "adapter"> & { readonly
 export type RecipeInput = z.input<typeof recipeSchema>;
 
 /** Values of keys that are agreed on but not built yet. */
-const notBuilt: readonly { key: string; built: readonly unknown[] }[] = [
-  { key: "device", built: ["cpu"] },
-  { key: "memory", built: ["auto"] },
-];
+const notBuilt: readonly { key: string; built: readonly unknown[] }[] = [{ key: "device", built: ["cpu"] }];
 
 /** Checks a recipe and fills in defaults. `where` names its file in errors. */
 export function parseRecipe(value: unknown, where: string): Recipe {

@@ -35,16 +35,33 @@ export function constantRoles({ touched, terms }: Prepared): string[] {
   );
 }
 
-/** Loads what a run needs of references, and takes the scores that never change. */
-export async function referencesOf(prepared: Prepared): Promise<References> {
-  const { recipe, model, backend, touched, terms, rows, evalRows } = prepared;
+/** What a run asks of references: scores while the policy moves, and measurements against the start. */
+function demands(prepared: Prepared) {
+  const { recipe, touched, terms } = prepared;
   const measured = recipe.evaluate?.metrics.some((m) => m === "kl" || m === "winRate") ?? false;
   const sync = companionsOf(terms).syncReference;
   const cachedRoles = constantRoles(prepared);
   const askedLive = [...touched.tokens].some(
-    ([role, asked]) => asked.has("reference") && !cachedRoles.includes(role),
+    ([role, quantities]) => quantities.has("reference") && !cachedRoles.includes(role),
   );
   const needsLive = sync !== undefined || touched.referenceVocabulary || askedLive;
+  return { measured, sync, cachedRoles, needsLive };
+}
+
+/** How many models a run will hold beside its own, those of other memory only. */
+export function copiedModels(prepared: Prepared): number {
+  const { measured, sync, needsLive } = demands(prepared);
+  const { recipe, touched, model } = prepared;
+  if (!touched.reference && !measured) return 0;
+  const other = recipe.reference !== "same" && recipe.reference !== "none";
+  const copied = other || ((measured || needsLive) && !model.adapter);
+  return Number(copied) + Number(sync !== undefined);
+}
+
+/** Loads what a run needs of references, and takes the scores that never change. */
+export async function referencesOf(prepared: Prepared): Promise<References> {
+  const { recipe, model, backend, touched, rows, evalRows } = prepared;
+  const { measured, sync, cachedRoles, needsLive } = demands(prepared);
   const owned = new Set<LanguageModel>();
   const release = () => owned.forEach((m) => releaseCopy(m, model));
   const own = (copy: LanguageModel) => {

@@ -1,6 +1,8 @@
 /** What a run came to: the last line of `--json` and the run's result.json. */
+import { peakResidentBytes } from "../engine/backends/host-memory.ts";
 import type { Interval } from "../evaluation/win-rate.ts";
 import type { Evaluation } from "./evaluation.ts";
+import type { MemoryPlan } from "./memory-plan.ts";
 import type { Prepared } from "./prepare.ts";
 
 export interface RunResult {
@@ -26,6 +28,9 @@ export interface RunResult {
   readonly run: string;
   readonly steps: number;
   readonly seconds: number;
+  /** The most memory that the process held, and what was predicted before the first step, in bytes. */
+  readonly peakBytes: number;
+  readonly predictedBytes: number;
 }
 
 export function resultOf(from: {
@@ -33,6 +38,7 @@ export function resultOf(from: {
   evaluations: readonly Evaluation[];
   run: string;
   seconds: number;
+  memory: MemoryPlan;
 }): RunResult {
   const { prepared, evaluations } = from;
   const before = evaluations.find((e) => e.step === 0);
@@ -54,5 +60,7 @@ export function resultOf(from: {
     run: from.run,
     steps: prepared.steps,
     seconds: Math.round(from.seconds * 10) / 10,
+    peakBytes: peakResidentBytes(),
+    predictedBytes: Math.round(from.memory.peak),
   };
 }

@@ -12,6 +12,7 @@ import { saveAdapter, saveLanguageModel } from "../models/language-model.ts";
 import { loadNewestCheckpoint, saveCheckpoint } from "./checkpoint.ts";
 import { Doctor, type Finding, examine } from "./doctor/doctor.ts";
 import { type Evaluation, Evaluator } from "./evaluation.ts";
+import { type MemoryPlan, planMemory, plannedBatches } from "./memory-plan.ts";
 import { stepMetrics } from "./metrics.ts";
 import { type BatchResult, ObjectivePrograms } from "./objective-programs.ts";
 import { batchIndices } from "./order.ts";
@@ -40,6 +41,7 @@ export interface TrainOptions extends Given {
 export type TrainEvent =
   | { readonly type: "phase"; readonly text: string; readonly done?: number; readonly total?: number }
   | { readonly type: "prepared"; readonly prepared: Prepared }
+  | { readonly type: "memory"; readonly memory: MemoryPlan }
   | {
       readonly type: "step";
       readonly step: number;
@@ -83,9 +85,6 @@ export async function* train(options: TrainOptions): AsyncGenerator<TrainEvent, 
   }
 }
 
-/** Steps that the shapes of a run are planned from. */
-const plannedSteps = 512;
-
 async function* runIn(
   folder: RunFolder,
   recipe: Recipe,
@@ -105,20 +104,25 @@ async function* runIn(
   }
   const fetched = yield* telling(fetchSources(recipe, options));
   yield { type: "phase", text: "loading the model" };
-  const prepared = yield* telling(
+  const first = yield* telling(
     withProgress((tell) =>
       prepare(fetched, options, { signal, onProgress: (text, done) => tell({ text, done }) }),
     ),
   );
-  yield { type: "prepared", prepared };
-  for (const text of prepared.warnings) yield { type: "warning", text };
-  await keepRecipe(folder, prepared.recipe);
-  const { model, backend, steps } = prepared;
-  const { train: settings, run, evaluate } = prepared.recipe;
+  yield { type: "prepared", prepared: first };
+  for (const text of first.warnings) yield { type: "warning", text };
+  const { model, backend, steps } = first;
+  const { train: settings, run, evaluate } = first.recipe;
 
-  const companions = companionsOf(prepared.terms);
+  const companions = companionsOf(first.terms);
   const trained = trainedBy(model, companions, settings.seed);
   const updates = await updatesOf(backend, trained, settings, steps);
+  const memory = planMemory(first, trained);
+  const { microBatch, recompute } = memory;
+  yield { type: "memory", memory };
+  const prepared = { ...first, recipe: { ...first.recipe, train: { ...settings, microBatch, recompute } } };
+  await keepRecipe(folder, prepared.recipe);
+  backend.reserve?.(memory.parts.step);
 
   const asked = [...prepared.rows, ...prepared.evalRows].some((row) => !bringsReference(row));
   if (asked && constantRoles(prepared).length > 0)
@@ -133,16 +137,13 @@ async function* runIn(
     liveReference: references.sync !== undefined,
     maxLength: Number(prepared.recipe.data.maxLength),
     seed: settings.seed,
+    recompute,
   };
   const programs = new ObjectivePrograms({ ...shared, computeGradients: true });
-  const looked = Math.min(steps, plannedSteps);
   const batchAt = (step: number) =>
     batchIndices(step, prepared.rows.length, settings.batchSize, settings.seed, prepared.recipe.data.shuffle);
-  programs.plan(
-    Array.from({ length: looked }, (_, i) => batchAt(i + 1).map((k) => prepared.rows[k])),
-    Number(settings.microBatch),
-    looked / steps,
-  );
+  const planned = plannedBatches(prepared);
+  programs.plan(planned.batches, microBatch, planned.share);
   const evaluator =
     evaluate &&
     new Evaluator({
@@ -203,7 +204,6 @@ async function* runIn(
 
   try {
     if (step === 0) yield* evaluateNow();
-    const microBatch = Number(settings.microBatch);
     let paced = { at: performance.now(), step };
     while (step < steps) {
       await stopIfAsked();
@@ -285,7 +285,7 @@ async function* runIn(
   }
 
   const samples = { before: await evaluator?.keptSamples(0), after: await evaluator?.keptSamples(steps) };
-  const result = resultOf({ prepared, evaluations, run: folder.path, seconds: seconds() });
+  const result = resultOf({ prepared, evaluations, run: folder.path, seconds: seconds(), memory });
   const findings = examine({ steps: lines, evaluations });
   await writeReport(folder, { prepared, result, evaluations, samples, findings });
   await writeFileAtomic(folder.result, `${JSON.stringify(result)}\n`);
