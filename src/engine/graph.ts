@@ -49,6 +49,8 @@ export function bytesOf(dtype: DType, float: FloatType): number {
     int32: 4,
     bool: 1,
     uint8: 1,
+    uint4: 0.5,
+    bfloat16: 2,
   };
   return size[dtype];
 }
@@ -67,6 +69,8 @@ export class Graph {
   #count = 0;
   readonly #cached = new Map<string, Tensor>();
   /** Values that are others one after another along their first dimension, where they may be taken down in pieces (`pieces.ts`). */
+  /** Values that can be made anew where they are used: kept, they would take memory from their first use to their last. */
+  readonly remakes = new Map<string, (dependency: Tensor) => Tensor>();
   readonly pieces = new Map<string, readonly Tensor[]>();
 
   constructor(float: FloatType = "float32", standard = float === "float64") {

@@ -7,7 +7,16 @@ import type { Attribute, Constant, FloatType, Graph, GraphNode } from "./graph.t
 import type { DType, Tensor } from "./tensor.ts";
 
 /** TensorProto.DataType */
-const elementType = { float32: 1, uint8: 2, int32: 6, int64: 7, bool: 9, float64: 11 } as const;
+const elementType = {
+  float32: 1,
+  uint8: 2,
+  int32: 6,
+  int64: 7,
+  bool: 9,
+  float64: 11,
+  bfloat16: 16,
+  uint4: 21,
+} as const;
 
 /** The number ONNX gives an element type. */
 export function onnxType(dtype: DType, float: FloatType): number {
@@ -184,9 +193,16 @@ function rawData(c: Constant, float: FloatType): Uint8Array {
     int32: () => Int32Array.from(c.values),
     bool: () => Uint8Array.from(c.values),
     uint8: () => Uint8Array.from(c.values),
+    uint4: () => notConstant("uint4"),
+    bfloat16: () => notConstant("bfloat16"),
   };
   const view = makers[c.dtype === "float" ? float : c.dtype]();
   return new Uint8Array(view.buffer, view.byteOffset, view.byteLength);
+}
+
+/** Types that only inputs have. */
+function notConstant(type: string): never {
+  throw new TypeError(`constants of type ${type} are not written`);
 }
 
 /** ValueInfoProto: name = 1, type = 2 { tensor_type = 1 { elem_type = 1, shape = 2 { dim = 1 { dim_value = 1 | dim_param = 2 } } } } */

@@ -28,6 +28,11 @@ export function after(x: Tensor, ...dependencies: Tensor[]): Tensor {
   });
 }
 
+/** A value made anew, once `dependency` is there, where its graph knows how; else the value. */
+export function madeAgain(x: Tensor, dependency: Tensor): Tensor {
+  return x.graph.untaped(() => x.graph.remakes.get(x.id)?.(dependency)) ?? x;
+}
+
 /**
  * Marks where a layer begins: in the backward, the gradient flows on past this point only after the gradients of
  * `weights` (those of the layer that follows) are done, so that the layer's activations can be freed.

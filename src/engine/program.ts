@@ -87,13 +87,16 @@ export function arrayFor(graph: Graph, tensor: Tensor): TensorArray {
     int32: (n) => new Int32Array(n),
     bool: (n) => new Uint8Array(n),
     uint8: (n) => new Uint8Array(n),
+    uint4: (n) => new Uint8Array(Math.ceil(n / 2)), // two a byte
+    bfloat16: (n) => new Uint16Array(n), // JavaScript has no array of them
   };
   return makers[tensor.dtype](tensor.elements);
 }
 
 function valueOf(name: string, tensor: Tensor, data: TensorArray | undefined): TensorValue {
   if (!data) throw shapeError("bind", `no array for "${name}", which is ${tensor}`);
-  if (data.length !== elementsOf(tensor.shape)) {
+  const elements = elementsOf(tensor.shape);
+  if (data.length !== (tensor.dtype === "uint4" ? Math.ceil(elements / 2) : elements)) {
     throw shapeError("bind", `"${name}" is ${tensor} and its array has ${data.length} elements`);
   }
   return { data, sizes: tensor.sizes, dtype: tensor.dtype };

@@ -7,7 +7,7 @@ import type { Graph } from "./graph.ts";
 import { RequestError } from "../errors.ts";
 
 /** "float" is float32 in training and float64 in checks: the graph decides. */
-export type DType = "float" | "int64" | "int32" | "bool" | "uint8";
+export type DType = "float" | "int64" | "int32" | "bool" | "uint8" | "uint4" | "bfloat16";
 
 export interface Dim {
   readonly name: string;

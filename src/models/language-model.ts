@@ -10,7 +10,9 @@ import { writeWeights } from "../formats/weights.ts";
 import { isGgufPath } from "../formats/gguf.ts";
 import { copyFile, exists, joinPath, writeFileAtomic } from "../formats/files.ts";
 import { RequestError } from "../errors.ts";
-import { ParameterArray, layoutOf } from "../nn/parameters.ts";
+import { ParameterArray, type ParameterSpec, layoutOf } from "../nn/parameters.ts";
+import type { PackedMatrix } from "../nn/packed/packed.ts";
+import { type PackedId, packed } from "../nn/packed/table.ts";
 import { readTokenizerFiles } from "../text/tokenizer-files.ts";
 import { type Adapter, copyOfAdapter } from "./adapter/adapter.ts";
 import { architectureOf } from "./architectures.ts";
@@ -19,7 +21,10 @@ import { openModelSource } from "./model-source.ts";
 
 export interface LanguageModel {
   readonly architecture: CausalLm;
+  /** All parameters but those in `packed`. */
   readonly weights: ParameterArray;
+  /** Frozen matrices in fewer bits, by name. */
+  readonly packed?: ReadonlyMap<string, PackedMatrix>;
   /** What trains in place of the weights, which then stay as they are. */
   readonly adapter?: Adapter;
   readonly backend: Backend;
@@ -34,12 +39,16 @@ export interface LanguageModel {
 
 /**
  * Reads a Hugging Face folder, a GGUF file or the folder of an adapter, with the model beneath it, here or on the hub
- * (`hf://owner/name`). Throws where a file is missing or broken, a tensor is missing, unknown or of another shape.
+ * (`hf://owner/name`). With `pack` the matrices of its layers are held in fewer bits and cannot be trained. Throws where a file is missing or broken, a tensor is missing, unknown or of another shape.
  */
-export async function loadLanguageModel(name: string, backend: Backend): Promise<LanguageModel> {
+export async function loadLanguageModel(
+  name: string,
+  backend: Backend,
+  { pack }: { readonly pack?: PackedId } = {},
+): Promise<LanguageModel> {
   const located = await locateModel(name);
-  if (!(await isAdapterFolder(located.path))) return loadFullModel(located, backend);
-  const base = await loadFullModel(await locateModel(await baseOfAdapter(located.path)), backend);
+  if (!(await isAdapterFolder(located.path))) return loadFullModel(located, backend, pack);
+  const base = await loadFullModel(await locateModel(await baseOfAdapter(located.path)), backend, pack);
   return withAdapterOf(base, located.path);
 }
 
@@ -53,6 +62,7 @@ export async function withAdapterOf(base: LanguageModel, folder: string): Promis
 async function loadFullModel(
   { path: folder, name }: { readonly path: string; readonly name: string },
   backend: Backend,
+  pack?: PackedId,
 ): Promise<LanguageModel> {
   const { config, generationConfig, configPath, openWeights } = await openModelSource(folder);
   const architecture = architectureOf(config, configPath);
@@ -102,10 +112,20 @@ async function loadFullModel(
     }
   }
   // Only now that the file has what the configuration claims.
-  const weights = ParameterArray.allocate(backend, layoutOf(architecture.parameters));
-  for (const { name } of architecture.parameters)
-    await source.readFloat32(inFile.get(name) ?? name, weights.view(name));
-  return { architecture, weights, backend, folder, name, ...specialIds(config, generationConfig) };
+  const isPacked = (p: ParameterSpec) => pack !== undefined && p.linear !== undefined;
+  const plain = architecture.parameters.filter((p) => !isPacked(p));
+  const weights = ParameterArray.allocate(backend, layoutOf(plain));
+  const matrices = new Map<string, PackedMatrix>();
+  for (const spec of architecture.parameters) {
+    const stored = inFile.get(spec.name) ?? spec.name;
+    if (pack === undefined || !isPacked(spec)) await source.readFloat32(stored, weights.view(spec.name));
+    else matrices.set(spec.name, packed(pack, await source.readFloat32(stored), spec));
+  }
+  return {
+    ...{ architecture, weights, backend, folder, name },
+    ...(pack !== undefined && { packed: matrices }),
+    ...specialIds(config, generationConfig),
+  };
 }
 
 /** What a model's files say of it beside its weights, which are not read. */
@@ -175,8 +195,10 @@ export async function saveLanguageModel(
   options: SaveOptions = {},
 ): Promise<void> {
   const { dtype = "F32", tokenizerFrom = model.folder } = options;
-  if (model.adapter)
-    throw new TypeError("a model with an adapter is merged before it is saved, or saved as an adapter");
+  if (model.adapter ?? model.packed)
+    throw new TypeError(
+      "a model with an adapter or packed matrices is merged before it is saved, or saved as an adapter",
+    );
   // The type to compute with; files in half precision are only stored so.
   const config = { ...model.architecture.toConfig(), torch_dtype: "float32" };
   await writeFileAtomic(joinPath(folder, "config.json"), configText(config));
@@ -221,13 +243,18 @@ async function writeCompanions(model: LanguageModel, folder: string, gguf: strin
 export function fingerprint(model: LanguageModel): string {
   const digest = ({ flat }: ParameterArray) =>
     sha256(new Uint8Array(flat.buffer, flat.byteOffset, flat.byteLength));
-  const { architecture, weights, adapter } = model;
+  const { architecture, weights, adapter, packed } = model;
+  const held = [...(packed ?? [])].map(([name, { kind, arrays }]) => [
+    name,
+    kind.id,
+    Object.values(arrays).map((a) => sha256(new Uint8Array(a.buffer, a.byteOffset, a.byteLength))),
+  ]);
   const own = adapter && [
     digest(adapter.weights),
     adapter.modules.map(({ path, scale }) => [path, scale]),
     adapter.config.dora,
   ];
-  return sha256(JSON.stringify([architecture.toConfig(), digest(weights), ...(own ? [own] : [])]));
+  return sha256(JSON.stringify([architecture.toConfig(), digest(weights), ...(own ? [own] : []), ...held]));
 }
 
 function specialIds(

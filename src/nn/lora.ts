@@ -4,6 +4,7 @@
  */
 import { add, div, mul, sqrt } from "../engine/ops/elementwise.ts";
 import { linear, linearInOut, scaledProductOnto } from "../engine/ops/matmul.ts";
+import { madeAgain } from "../engine/ordering.ts";
 import { type Tensor, relabel } from "../engine/tensor.ts";
 
 export interface LoraTensors {
@@ -43,7 +44,12 @@ function rowLengths(weight: Tensor, { down, up, scale }: LoraTensors, inOut: boo
       ? [[down, up], { transA: 1, transB: 1 }]
       : [[up, down], { transA: 0, transB: 0 }];
     const attributes = { ...transposed, alpha: { float: scale } };
-    const whole = graph.node("Gemm", [...factors, weight], { shape: weight.shape }, attributes);
+    const whole = graph.node(
+      "Gemm",
+      [...factors, madeAgain(weight, up)],
+      { shape: weight.shape },
+      attributes,
+    );
     const [out] = up.shape;
     const squares = graph.node(
       "ReduceSum",

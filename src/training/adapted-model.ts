@@ -1,16 +1,16 @@
 /** The policy of a run that trains an adapter: a model as it was read, with a fresh adapter or one to go on with beside it. */
 import { RequestError } from "../errors.ts";
 import { isAdapterFolder, locateModel } from "../formats/locations.ts";
+import type { AdapterConfig } from "../models/adapter/config.ts";
 import { newAdapter, planAdapter } from "../models/adapter/adapter.ts";
 import { readAdapter } from "../models/adapter/peft-files.ts";
 import { readParameter } from "../models/declare.ts";
 import type { LanguageModel } from "../models/language-model.ts";
-import type { AdapterSetting } from "./recipe.ts";
 
 /** Puts the adapter of a recipe beside a model. Throws where the two do not fit. */
 export async function adaptedModel(
   model: LanguageModel,
-  setting: AdapterSetting,
+  setting: AdapterConfig | { readonly from: string },
   seed: number,
 ): Promise<LanguageModel> {
   if (model.adapter) {

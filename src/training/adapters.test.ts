@@ -14,6 +14,7 @@ import type { Objective } from "../objectives/definition.ts";
 import { ofsDpo } from "../objectives/ofs-dpo.ts";
 import { tdpo } from "../objectives/tdpo.ts";
 import { xpo } from "../objectives/xpo.ts";
+import { TextScorer } from "../scoring/text-scorer.ts";
 import { follow, referencesOf } from "./references.ts";
 import { type Given, prepare } from "./prepare.ts";
 import { parseRecipe } from "./recipe.ts";
@@ -135,6 +136,43 @@ test("gradients are those of the merged weights: dB = s (dW) Aᵀ", async () => 
   });
   expect(length(b)).toBeGreaterThan(1e-6);
   expect(distance(b, expected) / length(b)).toBeLessThan(1e-3);
+});
+
+describe.each(["bfloat16", "int8", "int4"] as const)("a base held in %s", (base) => {
+  test("trains its adapter; the reference is what the base was rounded to", async () => {
+    const recipe = parseRecipe(
+      {
+        objective: "dpo",
+        model: fixture("qwen2"),
+        adapter: { rank: 4, base },
+        data: { train: "given" },
+        train: { steps: 3, batchSize: 8, learningRate: 1e-2, schedule: "constant", warmup: 0 },
+      },
+      "test",
+    );
+    const out = join(folder, `run-${runs++}`);
+    const losses: number[] = [];
+    const given = { recipe, out, terms: [{ objective: dpo.with({}), weight: 1 }], records: pairs };
+    for await (const event of train(given)) if (event.type === "step") losses.push(event.metrics.loss);
+    expect(losses[0]).toBeCloseTo(Math.log(2), 5);
+    expect(losses[2]).toBeLessThan(losses[0]);
+    // On the base in full the adapter scores nearly alike; bounds are for these random weights.
+    const backend = await openBackend();
+    const [own, whole] = await Promise.all(
+      [base, undefined].map((pack) => loadLanguageModel(join(out, "model"), backend, { pack })),
+    );
+    expect(own.packed?.size).toBeGreaterThan(0);
+    expect(own.adapter?.weights.flat).toEqual(whole.adapter?.weights.flat);
+    const scores = await Promise.all(
+      [own, whole].map(async (m) => {
+        const trees = pairs.map((p) => ({ prompt: p.promptIds, completions: [p.chosenIds] }));
+        return (await new TextScorer(m).score(trees)).flatMap(([s]) => [...s]);
+      }),
+    );
+    const mean = scores[0].reduce((sum, v, i) => sum + Math.abs(v - scores[1][i]), 0) / scores[0].length;
+    expect(mean).toBeGreaterThan(0);
+    expect(mean).toBeLessThan({ bfloat16: 0.01, int8: 0.1, int4: 1 }[base]);
+  });
 });
 
 describe("what is kept", () => {

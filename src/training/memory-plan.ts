@@ -4,7 +4,7 @@
  */
 import { availableBytes, residentBytes } from "../engine/backends/host-memory.ts";
 import { RequestError } from "../errors.ts";
-import type { LanguageModel } from "../models/language-model.ts";
+import { parameterCounts } from "../models/declare.ts";
 import type { TokenRow } from "../data/token-row.ts";
 import { ObjectivePrograms, type ProgramOptions } from "./objective-programs.ts";
 import { batchIndices } from "./order.ts";
@@ -71,7 +71,7 @@ export function planMemory(prepared: Prepared, trained: readonly Trained[]): Mem
   const given = bytesOfSetting(recipe.memory);
   const budget = given ?? resident + share * availableBytes();
   const { batches, share: part } = plannedBatches(prepared);
-  const copies = copiedModels(prepared) * modelBytes(prepared.model);
+  const copies = copiedModels(prepared) * 4 * parameterCounts(prepared.model).all;
   const sampling = samplingBytes(prepared);
   const recomputing = recipe.train.recompute === "auto" ? [false, true] : [recipe.train.recompute];
   const largest = Number(recipe.train.microBatch);
@@ -124,8 +124,6 @@ function programOptions(
     seed: recipe.train.seed,
   };
 }
-
-const modelBytes = ({ weights }: LanguageModel): number => weights.flat.byteLength;
 
 /** Caches of the samples that evaluations draw. */
 function samplingBytes({ recipe, model }: Prepared): number {

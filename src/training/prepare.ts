@@ -7,6 +7,7 @@ import type { Backend } from "../engine/backends/backend.ts";
 import { openBackend } from "../engine/backends/open.ts";
 import { RequestError } from "../errors.ts";
 import { type LanguageModel, loadLanguageModel } from "../models/language-model.ts";
+import { packModel } from "../models/pack.ts";
 import { type Term, checkBatch } from "../objectives/combined.ts";
 import { type Touched, touchedBy } from "../objectives/touched.ts";
 import { type Tokenizer, hasTokenizer, loadTokenizer } from "../text/tokenizer.ts";
@@ -157,7 +158,10 @@ export async function prepare(
 
 /** The model of the recipe, with its adapter where it asks for one. */
 async function policyOf(recipe: Recipe, given: Given, backend: Backend): Promise<LanguageModel> {
-  const model = given.model ?? (await loadLanguageModel(recipe.model, backend));
+  const base = recipe.adapter?.base ?? "float32";
+  const pack = base === "float32" ? undefined : base;
+  const packed = given.model && pack && !given.model.packed ? packModel(given.model, pack) : given.model;
+  const model = packed ?? (await loadLanguageModel(recipe.model, backend, { pack }));
   return recipe.adapter ? adaptedModel(model, recipe.adapter, recipe.train.seed) : model;
 }
 

@@ -5,6 +5,7 @@
 import { stringify as toYaml } from "yaml";
 import { z } from "zod";
 import { type AdapterConfig, adapterSchema } from "../models/adapter/config.ts";
+import type { PackedId } from "../nn/packed/table.ts";
 import { RequestError, nearest } from "../errors.ts";
 import { dirName, exists, packageFolder, readText, resolvePath } from "../formats/files.ts";
 import { parseYaml } from "../formats/parse-yaml.ts";
@@ -51,7 +52,15 @@ export const recipeSchema = z.strictObject({
   model: z.string(),
   reference: z.string().default("same"),
   /** Absent: all weights train. */
-  adapter: adapterSchema.extend({ from: z.string().optional() }).strict().optional(),
+  adapter: adapterSchema
+    .extend({
+      /** The folder of an adapter to go on with; then it has that one's settings. */
+      from: z.string().optional(),
+      /** How the frozen matrices beneath it are held. */
+      base: z.enum(["float32", "bfloat16", "int8", "int4"]).default("float32"),
+    })
+    .strict()
+    .optional(),
   data: z.strictObject({
     train: z.string(),
     eval: z.string().optional(),
@@ -130,7 +139,9 @@ export const recipeSchema = z.strictObject({
 });
 
 /** The settings of an adapter, or the folder of one to go on with. */
-export type AdapterSetting = AdapterConfig | { readonly from: string };
+export type AdapterSetting = (AdapterConfig | { readonly from: string }) & {
+  readonly base: "float32" | PackedId;
+};
 
 export type Recipe = Omit<z.output<typeof recipeSchema>, "adapter"> & { readonly adapter?: AdapterSetting };
 export type RecipeInput = z.input<typeof recipeSchema>;
@@ -185,8 +196,8 @@ function resolvedAdapter(
   if (read === undefined) return undefined;
   const { from, ...settings } = read;
   if (from === undefined) return settings;
-  const other = Object.keys(given ?? {}).find((key) => key !== "from");
-  if (other === undefined) return { from };
+  const other = Object.keys(given ?? {}).find((key) => key !== "from" && key !== "base");
+  if (other === undefined) return { from, base: settings.base };
   throw new RequestError({
     code: "recipe-invalid",
     what: `adapter.${other} is set, and adapter.from too`,
@@ -259,7 +270,9 @@ export async function loadRecipe(path: string, settings: readonly string[] = [])
     ...recipe,
     model: await found(recipe.model),
     ...(recipe.adapter &&
-      "from" in recipe.adapter && { adapter: { from: await found(recipe.adapter.from) } }),
+      "from" in recipe.adapter && {
+        adapter: { ...recipe.adapter, from: await found(recipe.adapter.from) },
+      }),
     reference: ["same", "none"].includes(recipe.reference) ? recipe.reference : await found(recipe.reference),
     data: {
       ...recipe.data,

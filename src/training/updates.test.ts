@@ -118,8 +118,14 @@ describe.each(optimizerNames)("%s", (optimizer) => {
     expect(files[0].equals(files[1])).toBe(true);
   });
   test("a step that is skipped leaves no trace in weights and moments", async () => {
-    const broken = pairs.map((p, i) => (i === 5 ? { ...p, weight: 1e300 } : p));
-    const without = [...pairs.slice(0, 4), ...pairs.slice(8)];
+    // Of one length, so that both runs are laid out in the same shapes: other padding would round otherwise.
+    const even = pairs.map((p) => ({
+      promptIds: p.promptIds.slice(0, 1),
+      chosenIds: p.chosenIds.slice(0, 1),
+      rejectedIds: p.rejectedIds.slice(0, 1),
+    }));
+    const broken = even.map((p, i) => (i === 5 ? { ...p, weight: 1e300 } : p));
+    const without = [...even.slice(0, 4), ...even.slice(8)];
     const constant = { ...own, schedule: "constant", nonFinite: "skip" };
     const skipped = await run(recipeOf({ ...constant, steps: 3 }), { records: broken });
     expect(skipped.events.filter((e) => e.type === "warning")).toHaveLength(1);

@@ -2,6 +2,7 @@
 import type { Command } from "commander";
 import type { Backend } from "../../engine/backends/backend.ts";
 import { RequestError } from "../../errors.ts";
+import { parameterCounts } from "../../models/declare.ts";
 import { type LanguageModel, newLanguageModel } from "../../models/language-model.ts";
 import { integer } from "../input.ts";
 
@@ -81,4 +82,4 @@ export const modelOf = (shape: ModelShape, backend: Backend): LanguageModel =>
   newLanguageModel(configOf(shape), 1, backend);
 
 /** "34M" */
-export const millions = (model: LanguageModel): string => `${Math.round(model.weights.flat.length / 1e6)}M`;
+export const millions = (model: LanguageModel): string => `${Math.round(parameterCounts(model).all / 1e6)}M`;

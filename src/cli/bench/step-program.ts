@@ -12,7 +12,7 @@ import { type BoundProgram, compile } from "../../engine/program.ts";
 import { random } from "../../engine/random.ts";
 import { type Tensor, dim } from "../../engine/tensor.ts";
 import type { LanguageModel } from "../../models/language-model.ts";
-import { declareModel, modelArrays, trainedWeights } from "../../models/declare.ts";
+import { declareModel, modelArrays, parameterCounts, trainedWeights } from "../../models/declare.ts";
 import { ParameterArray } from "../../nn/parameters.ts";
 import { type PackedBatch, pack } from "../../scoring/packing.ts";
 import { batchArrays, scoreText } from "../../scoring/text-graph.ts";
@@ -87,7 +87,7 @@ export async function stepProgram(
 export function stepFlops(model: LanguageModel, shape: ModelShape, { rows, time }: BatchShape): number {
   const embedding = shape.tied ? 0 : shape.vocabulary * shape.hidden;
   return (
-    (model.adapter ? 4 : 6) * (model.weights.flat.length - embedding) * rows * time +
+    (model.adapter ? 4 : 6) * (parameterCounts(model).all - embedding) * rows * time +
     12 * shape.layers * rows * time ** 2 * shape.hidden
   );
 }

@@ -2,8 +2,11 @@
  * How fast a training step runs here, against the fastest that this machine multiplies matrices: forward and all gradients
  * of a Llama over full rows, interleaved with MatMul of 1024³ in one process; medians.
  */
+import { Option } from "commander";
 import { openBackend } from "../../engine/backends/open.ts";
 import { adapterSchema } from "../../models/adapter/config.ts";
+import { packModel } from "../../models/pack.ts";
+import { type PackedId, packedKinds } from "../../nn/packed/table.ts";
 import { adaptedModel } from "../../training/adapted-model.ts";
 import { integer } from "../input.ts";
 import type { Bench } from "./bench.ts";
@@ -36,6 +39,8 @@ interface StepOptions extends ShapeOptions, BatchShape, StepGraphOptions {
   readonly repeats: number;
   /** Rank of an adapter that trains instead of the weights. */
   readonly lora?: number;
+  /** How its frozen weights are held. */
+  readonly base?: PackedId;
 }
 
 /** Products that are timed beside each step. */
@@ -50,14 +55,21 @@ export const step: Bench<StepOptions> = {
       .option("--rows <n>", "rows of a step", integer("rows", 1), 4)
       .option("--time <n>", "tokens of a row", integer("time", 2), 256)
       .option("--lora <rank>", "train an adapter of this rank instead of the weights", integer("lora", 1))
+      .addOption(
+        new Option("--base <type>", "how the frozen weights beneath an adapter are held")
+          .choices(Object.keys(packedKinds))
+          .implies({ lora: 16 }),
+      )
       .option("--recompute", "compute layers a second time for their gradients: less memory")
       .option("--repeats <n>", "steps that are timed", integer("repeats", 1), 9);
   },
   async run(options) {
-    const peak = peakMemory();
     const backend = await openBackend();
     const shape = shapeOf(options);
-    const plain = modelOf(shape, backend);
+    const full = modelOf(shape, backend);
+    const plain = options.base ? packModel(full, options.base) : full;
+    if (plain !== full) backend.free(full.weights.flat.buffer as ArrayBuffer);
+    const peak = peakMemory();
     const setting = options.lora && adapterSchema.parse({ rank: options.lora, alpha: options.lora });
     const model = setting ? await adaptedModel(plain, setting, 1) : plain;
     const batchShape = { rows: options.rows, time: options.time };
@@ -90,6 +102,7 @@ export const step: Bench<StepOptions> = {
         ...result,
         shape: { ...shape, ...batchShape },
         lora: options.lora,
+        base: options.base ?? "float32",
         recompute: options.recompute ?? false,
         repeats: options.repeats,
       },

@@ -4,7 +4,7 @@
  */
 import type { DType } from "../tensor.ts";
 
-export type TensorArray = Float32Array | Float64Array | BigInt64Array | Int32Array | Uint8Array;
+export type TensorArray = Float32Array | Float64Array | BigInt64Array | Int32Array | Uint16Array | Uint8Array;
 
 /** Memory bound to one input or output. */
 export interface TensorValue {

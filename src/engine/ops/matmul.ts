@@ -3,6 +3,7 @@
  * them, or [in, out] as GPT-2's do.
  */
 import type { InputGradient } from "../graph.ts";
+import { madeAgain } from "../ordering.ts";
 import { type Shape, type Tensor, sameDim, shapeError, showShape } from "../tensor.ts";
 
 export interface MatMulOptions {
@@ -84,14 +85,12 @@ function affine(
     );
   }
   const { graph } = x;
-  const y = graph.node(
-    "Gemm",
-    bias ? [x, weight, bias] : [x, weight],
-    { shape: [tokens, outer] },
-    { transB },
-  );
+  const own = madeAgain(weight, x);
+  const y = graph.node("Gemm", bias ? [x, own, bias] : [x, own], { shape: [tokens, outer] }, { transB });
   return graph.record(y, bias ? [x, weight, bias] : [x, weight], (dy, { wants, soFar }) => [
-    wants[0] ? graph.node("Gemm", [dy, weight], { shape: x.shape }, { transB: 1 - transB }) : undefined,
+    wants[0]
+      ? graph.node("Gemm", [dy, madeAgain(weight, dy)], { shape: x.shape }, { transB: 1 - transB })
+      : undefined,
     wants[1] ? weightGradient(transB ? [dy, x] : [x, dy], weight, soFar(weight)) : undefined,
     bias && wants[2]
       ? graph.node("ReduceSum", [dy, graph.integers([0])], { shape: bias.shape }, { keepdims: 0 })

@@ -14,7 +14,7 @@ export function mergedCopy(model: LanguageModel): LanguageModel {
   const { backend, architecture } = model;
   const weights = ParameterArray.allocate(backend, layoutOf(architecture.parameters));
   mergeInto(model, weights);
-  return { ...model, weights, adapter: undefined };
+  return { ...model, weights, packed: undefined, adapter: undefined };
 }
 
 /** Writes the merged weights of a model into an array of its layout, which may be the model's own. */
