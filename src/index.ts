@@ -22,6 +22,7 @@ export {
 export { openBackend } from "./engine/backends/open.ts";
 export { PrefoptError, RequestError, WorkError } from "./errors.ts";
 export { type LanguageModel, loadLanguageModel, saveLanguageModel } from "./models/language-model.ts";
+export { mergedCopy } from "./models/adapter/merge.ts";
 export { type SaveGgufOptions, saveGguf } from "./models/save-gguf.ts";
 export { type Exported, type ExportOptions, exportModel } from "./export/export-model.ts";
 export { type Tokenizer, loadTokenizer } from "./text/tokenizer.ts";
@@ -36,6 +37,7 @@ export { sampleMetrics, sampleModel, sequenceKl } from "./evaluation/samples.ts"
 export { bootstrapMean, winRate } from "./evaluation/win-rate.ts";
 export { rewardNamed, type RewardFunction } from "./feedback/reward.ts";
 export { methods } from "./methods/table.ts";
+export { type RunPlan, planRun } from "./training/plan.ts";
 export { type Run, type RunEvent, type RunOptions, type RunRecipe, run } from "./methods/run.ts";
 export { packagePath } from "./formats/files.ts";
 export { type Row, type RowSource, readRows, writeRows } from "./formats/rows.ts";

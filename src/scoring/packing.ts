@@ -59,7 +59,10 @@ export function pack(
   rope: Rope,
   options: LayoutOptions = {},
 ): PackedBatch {
-  const layout = layoutOf(records, roles, { ...options, apart: rope.dependsOnLength });
+  const layout = layoutOf(records, roles, {
+    ...options,
+    apart: options.apart === true || rope.dependsOnLength,
+  });
   const { shape, tokens } = layout;
   const { rows, time, scored, units, records: slots } = shape;
   const half = rope.width / 2;
