@@ -52,9 +52,16 @@ export class Graph {
   readonly #cached = new Map<string, Tensor>();
   /** Values that are others one after another along their first dimension, where they may be taken down in pieces (`pieces.ts`). */
   readonly pieces = new Map<string, readonly Tensor[]>();
+  /** Every value that a node makes, by its name. */
+  readonly values = new Map<string, Tensor>();
+  /** Values that are others, computed later (`ordering.ts`): where order does not matter, the one stands for the other. */
+  readonly ordered = new Map<string, Tensor>();
+  readonly #prefix: string;
 
-  constructor(float: FloatType = "float32") {
+  /** `prefix` begins the names of values: those of graphs that are put together must differ. */
+  constructor(float: FloatType = "float32", prefix = "#") {
     this.float = float;
+    this.#prefix = prefix;
   }
 
   /** A named input; its array is bound before a run. */
@@ -86,7 +93,7 @@ export class Graph {
     const key = `${dtype}/${shape.map((d) => `${d.name} ${d.size}`).join()}/${values.map((v) => (Object.is(v, -0) ? "-0" : v)).join()}`;
     const known = this.#cached.get(key);
     if (known) return known;
-    const tensor = new Tensor(this, `#${this.#count++}`, dtype, shape);
+    const tensor = new Tensor(this, `${this.#prefix}${this.#count++}`, dtype, shape);
     this.constants.push({ id: tensor.id, dtype, sizes, values });
     this.#cached.set(key, tensor);
     return tensor;
@@ -111,7 +118,10 @@ export class Graph {
     attributes: Record<string, Attribute> = {},
     domain = "",
   ): Tensor[] {
-    const tensors = outputs.map((o) => new Tensor(this, `#${this.#count++}`, o.dtype ?? "float", o.shape));
+    const tensors = outputs.map(
+      (o) => new Tensor(this, `${this.#prefix}${this.#count++}`, o.dtype ?? "float", o.shape),
+    );
+    for (const t of tensors) this.values.set(t.id, t);
     this.nodes.push({
       type,
       domain,

@@ -2,6 +2,7 @@
  * What runs compiled graphs. Three verbs: compile a model into a session, bind arrays to its inputs and outputs, run.
  * Arrays are views into memory that the caller owns; a back end that can will read and write them in place.
  */
+import type { Lowering } from "../lowering.ts";
 import type { DType } from "../tensor.ts";
 
 export type TensorArray = Float32Array | Float64Array | BigInt64Array | Int32Array | Uint8Array;
@@ -34,13 +35,36 @@ export interface Session {
   release(): void;
 }
 
+/** What `device` may name. */
+export const devices = ["cpu", "webgpu", "cuda", "coreml", "dml"] as const;
+export type Device = (typeof devices)[number];
+
+/**
+ * Arrays that live on a device, with memory of the host behind them. A program's inputs travel there when the host has written them since,
+ * and nothing travels back until the host asks. Not to be called while a program runs.
+ */
+export interface ResidentMemory {
+  /** Before the host reads an array, or a part of one: brings what programs have written there. */
+  beforeRead(array: TensorArray): void;
+  /** Before the host writes one; `whole` where every element is written. Afterwards programs take it from the host. */
+  beforeWrite(array: TensorArray, whole?: boolean): void;
+}
+
 export interface Backend {
   readonly id: string;
+  /** Where programs compute. */
+  readonly device: Device;
   /** Whether a run holds up the event loop. */
   readonly blocking: boolean;
   readonly threads: number;
   /** Zeroed memory for tensors, 64-byte aligned where the back end cares. Freed when the process ends or by `free`. */
   allocate(bytes: number): ArrayBuffer;
   free(memory: ArrayBuffer): void;
+  /** Memory of `allocate` that programs compute with on the device itself; absent where they compute with it as it is. */
+  readonly resident?: ResidentMemory;
+  /** How operations are written that the device lacks or gets wrong; absent where there are none. */
+  readonly lowering?: Lowering;
+  /** The CPU back end beside this one, for what the device cannot do: it binds the same arrays, once they are read. */
+  readonly host?: Backend;
   compile(model: Uint8Array, options?: CompileOptions): Promise<Session>;
 }

@@ -1,0 +1,121 @@
+/**
+ * Arrays of the host with buffers of a device behind them. A buffer stands for one whole piece of memory (a parameter, a moment of it)
+ * and is made when a program is first bound to that piece; which side has the newest values is kept for each. Nothing travels that need not.
+ */
+import { WorkError } from "../../errors.ts";
+import type { ResidentMemory, TensorArray } from "./backend.ts";
+
+/** What a device can do with memory. */
+export interface DeviceBuffers {
+  allocate(bytes: number): bigint;
+  free(buffer: bigint): void;
+  copyIn(from: Uint8Array, buffer: bigint): void;
+  copyOut(buffer: bigint, into: Uint8Array): void;
+}
+
+/** A piece of memory: bytes `start` to `end` of an allocation. */
+export interface Piece {
+  readonly start: number;
+  readonly end: number;
+  readonly bytes: Uint8Array;
+  /** The buffer that holds it now; programs that write over what they read put another in its place. */
+  buffer: bigint;
+  /** Whether the buffer has the newest values, and whether the host has them. */
+  onDevice: boolean;
+  onHost: boolean;
+}
+
+export class ResidentArrays implements ResidentMemory {
+  readonly #device: DeviceBuffers;
+  readonly #memory = new Map<ArrayBufferLike, Piece[]>();
+  /** Buffers without a piece, by size. */
+  readonly #spare = new Map<number, bigint[]>();
+
+  constructor(device: DeviceBuffers) {
+    this.#device = device;
+  }
+
+  /** Keeps memory of the host on the device from now on. */
+  add(memory: ArrayBuffer): void {
+    this.#memory.set(memory, []);
+  }
+
+  /** Gives up memory, and its buffers. */
+  remove(memory: ArrayBuffer): void {
+    for (const { buffer } of this.#memory.get(memory) ?? []) this.#device.free(buffer);
+    this.#memory.delete(memory);
+  }
+
+  /** The piece that an array is; undefined for memory that was not added, and for empty arrays. Throws where it cuts another in parts. */
+  pieceOf({ buffer: memory, byteOffset, byteLength }: TensorArray): Piece | undefined {
+    const pieces = this.#memory.get(memory);
+    if (!pieces || byteLength === 0) return undefined;
+    const [start, end] = [byteOffset, byteOffset + byteLength];
+    for (const piece of pieces) {
+      if (piece.start === start && piece.end === end) return piece;
+      if (piece.start < end && start < piece.end) {
+        throw new WorkError({
+          code: "pieces-overlap",
+          what: "memory of a device was bound in different pieces",
+          why: `bytes ${start} to ${end} cut the piece from ${piece.start} to ${piece.end}`,
+        });
+      }
+    }
+    const piece: Piece = {
+      start,
+      end,
+      bytes: new Uint8Array(memory, start, byteLength),
+      buffer: this.#device.allocate(byteLength),
+      onDevice: false,
+      onHost: true,
+    };
+    pieces.push(piece);
+    return piece;
+  }
+
+  /** Before a program reads a piece. */
+  toDevice(piece: Piece): void {
+    if (!piece.onDevice) this.#device.copyIn(piece.bytes, piece.buffer);
+    piece.onDevice = true;
+  }
+
+  /** After a program has written a piece, into its own buffer or into another, which then takes the place of its own. */
+  written(piece: Piece, buffer = piece.buffer): void {
+    if (buffer !== piece.buffer) this.giveBack(piece.bytes.length, piece.buffer);
+    Object.assign(piece, { buffer, onDevice: true, onHost: false });
+  }
+
+  /** A buffer to write to while another of its size is still read. */
+  spare(bytes: number): bigint {
+    return this.#spare.get(bytes)?.pop() ?? this.#device.allocate(bytes);
+  }
+
+  giveBack(bytes: number, buffer: bigint): void {
+    const spare = this.#spare.get(bytes) ?? [];
+    this.#spare.set(bytes, spare);
+    spare.push(buffer);
+  }
+
+  beforeRead(array: TensorArray): void {
+    for (const piece of this.#within(array)) this.#toHost(piece);
+  }
+
+  beforeWrite(array: TensorArray, whole = false): void {
+    const [start, end] = [array.byteOffset, array.byteOffset + array.byteLength];
+    for (const piece of this.#within(array)) {
+      if (!whole || piece.start < start || end < piece.end) this.#toHost(piece);
+      Object.assign(piece, { onDevice: false, onHost: true });
+    }
+  }
+
+  #toHost(piece: Piece): void {
+    if (!piece.onHost) this.#device.copyOut(piece.buffer, piece.bytes);
+    piece.onHost = true;
+  }
+
+  /** The pieces that an array has a part in. */
+  #within({ buffer: memory, byteOffset, byteLength }: TensorArray): Piece[] {
+    const end = byteOffset + byteLength;
+    return (this.#memory.get(memory) ?? []).filter((p) => p.start < end && byteOffset < p.end);
+  }
+}

@@ -1,0 +1,134 @@
+/**
+ * Graphs written for a device that lacks some operations, or gets them wrong: each such node is replaced by others of the same value.
+ * What a device needs is a table by the type of the node; everything else stays as it is.
+ */
+import { type Attribute, Graph, type GraphNode } from "./graph.ts";
+import { Tensor } from "./tensor.ts";
+
+/** A node to be replaced, with its operands in the graph that is being written. */
+export interface Replaced {
+  readonly graph: Graph;
+  readonly node: GraphNode;
+  readonly inputs: readonly Tensor[];
+  /** As they were: only types and shapes of them count. */
+  readonly outputs: readonly Tensor[];
+}
+
+/** The values that stand for a node's outputs; undefined leaves the node as it is. */
+export type LoweringRule = (replaced: Replaced) => readonly Tensor[] | undefined;
+
+export interface Lowering {
+  readonly rules: Readonly<Record<string, LoweringRule>>;
+  /** Whether the order that `ordering.ts` asks for is kept: it is made of integers, for which a device may have to wait. */
+  readonly keepsOrder: boolean;
+}
+
+/** The graph with its nodes replaced, and the same outputs in it. */
+export function lowered(
+  graph: Graph,
+  outputs: Readonly<Record<string, Tensor>>,
+  { rules, keepsOrder }: Lowering,
+): { readonly graph: Graph; readonly outputs: Readonly<Record<string, Tensor>> } {
+  const target = new Graph(graph.float, "#lowered ");
+  target.inputs.push(...graph.inputs);
+  target.constants.push(...graph.constants);
+  const known = new Map([...graph.inputs, ...graph.values.values()].map((t) => [t.id, t]));
+  for (const c of graph.constants) {
+    const shape = c.sizes.map((size) => ({ name: "constant", size }));
+    known.set(c.id, new Tensor(graph, c.id, c.dtype, shape));
+  }
+  const stands = new Map<string, Tensor>();
+  const inTarget = (id: string): Tensor | undefined => {
+    const t = known.get(id);
+    return stands.get(id) ?? (t && new Tensor(target, id, t.dtype, t.shape));
+  };
+  for (const node of graph.nodes) {
+    const inputs = node.inputs.map(inTarget);
+    const [first] = node.outputs;
+    const earlier = keepsOrder ? undefined : graph.ordered.get(first);
+    const same = earlier && inTarget(earlier.id);
+    if (same) {
+      stands.set(first, same);
+      continue;
+    }
+    const made = node.outputs.flatMap((id) => known.get(id) ?? []);
+    const given = inputs.flatMap((t) => t ?? []);
+    const instead = rules[node.type]?.({ graph: target, node, inputs: given, outputs: made });
+    if (instead) made.forEach((t, i) => stands.set(t.id, instead[i]));
+    else target.nodes.push({ ...node, inputs: inputs.map((t) => t?.id ?? "") });
+  }
+  const renamed = Object.entries(outputs).map(([name, t]): [string, Tensor] => {
+    const { id } = stands.get(t.id) ?? t;
+    return [name, new Tensor(target, id, t.dtype, t.shape)];
+  });
+  return { graph: target, outputs: Object.fromEntries(renamed) };
+}
+
+const numberOf = (value: Attribute | undefined, otherwise: number): number =>
+  typeof value === "number" ? value : typeof value === "object" && "float" in value ? value.float : otherwise;
+
+/** An elementwise operation whose value has the shape of its first operand; names of dimensions were compared when the graph was made. */
+const like = (type: string, x: Tensor, ...others: readonly (Tensor | number)[]): Tensor => {
+  const operands = others.map((o) => (typeof o === "number" ? x.graph.scalar(o) : o));
+  return x.graph.node(type, [x, ...operands], { shape: x.shape });
+};
+
+/** A reduction over the last dimension, which is kept with size 1. */
+const overLast = (type: string, x: Tensor): Tensor => {
+  const shape = [...x.shape.slice(0, -1), { name: "one", size: 1 }];
+  return x.graph.node(type, [x, x.graph.integers([-1])], { shape }, { keepdims: 1 });
+};
+
+/** The last two dimensions exchanged. */
+function transposed(x: Tensor): Tensor {
+  const order = x.shape.map((_, i) => i);
+  const perm = [...order.slice(0, -2), x.rank - 1, x.rank - 2];
+  return x.graph.node("Transpose", [x], { shape: perm.map((i) => x.shape[i]) }, { perm });
+}
+
+/** α op(A) op(B) as transpositions, a product and a factor. */
+const fusedMatMul: LoweringRule = ({ graph, node, inputs: [a, b], outputs: [y] }) => {
+  const { transA, transB, alpha } = node.attributes;
+  const left = numberOf(transA, 0) ? transposed(a) : a;
+  const right = numberOf(transB, 0) ? transposed(b) : b;
+  const product = graph.node("MatMul", [left, right], { shape: y.shape });
+  const scale = numberOf(alpha, 1);
+  return [scale === 1 ? product : like("Mul", product, scale)];
+};
+
+/** x - m - ln Σ e^(x-m) over the last dimension, m the largest. */
+const logSoftmax: LoweringRule = ({ inputs: [x] }) => {
+  const moved = like("Sub", x, overLast("ReduceMax", x));
+  return [like("Sub", moved, like("Log", overLast("ReduceSum", like("Exp", moved))))];
+};
+
+/** 1/√(mean(x²) + ε) over the last dimension. */
+function inverseRms(x: Tensor, node: GraphNode): Tensor {
+  const meanSquare = overLast("ReduceMean", like("Mul", x, x));
+  return like("Reciprocal", like("Sqrt", like("Add", meanSquare, numberOf(node.attributes.epsilon, 1e-5))));
+}
+
+/** w x r with r = 1/√(mean(x²) + ε), both given. */
+const rmsNorm: LoweringRule = ({ node, inputs: [x, weight] }) => {
+  const r = inverseRms(x, node);
+  return [like("Mul", like("Mul", x, r), weight), r];
+};
+
+/** w (x - m) r + b with m = mean(x) and r = 1/√(mean((x-m)²) + ε), all given. */
+const layerNorm: LoweringRule = ({ node, inputs: [x, weight, bias] }) => {
+  const mean = overLast("ReduceMean", x);
+  const centred = like("Sub", x, mean);
+  const r = inverseRms(centred, node);
+  return [like("Add", like("Mul", like("Mul", centred, r), weight), bias), mean, r];
+};
+
+/** WebGPU in ONNX Runtime 1.30: what it lacks, and the norms, whose further outputs it leaves unwritten. */
+export const webgpuLowering: Lowering = {
+  keepsOrder: false,
+  rules: {
+    FusedMatMul: fusedMatMul,
+    LogSoftmax: logSoftmax,
+    SimplifiedLayerNormalization: rmsNorm,
+    LayerNormalization: layerNorm,
+  },
+};
