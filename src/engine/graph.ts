@@ -54,8 +54,6 @@ export class Graph {
   readonly pieces = new Map<string, readonly Tensor[]>();
   /** Every value that a node makes, by its name. */
   readonly values = new Map<string, Tensor>();
-  /** Values that are others, computed later (`ordering.ts`): where order does not matter, the one stands for the other. */
-  readonly ordered = new Map<string, Tensor>();
   readonly #prefix: string;
 
   /** `prefix` begins the names of values: those of graphs that are put together must differ. */

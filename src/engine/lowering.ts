@@ -17,50 +17,37 @@ export interface Replaced {
 /** The values that stand for a node's outputs; undefined leaves the node as it is. */
 export type LoweringRule = (replaced: Replaced) => readonly Tensor[] | undefined;
 
-export interface Lowering {
-  readonly rules: Readonly<Record<string, LoweringRule>>;
-  /** Whether the order that `ordering.ts` asks for is kept: it is made of integers, for which a device may have to wait. */
-  readonly keepsOrder: boolean;
-}
+/** Rules by type of node. */
+export type Lowering = Readonly<Record<string, LoweringRule>>;
 
 /** The graph with its nodes replaced, and the same outputs in it. */
 export function lowered(
   graph: Graph,
   outputs: Readonly<Record<string, Tensor>>,
-  { rules, keepsOrder }: Lowering,
+  rules: Lowering,
 ): { readonly graph: Graph; readonly outputs: Readonly<Record<string, Tensor>> } {
   const target = new Graph(graph.float, "#lowered ");
   target.inputs.push(...graph.inputs);
   target.constants.push(...graph.constants);
-  const known = new Map([...graph.inputs, ...graph.values.values()].map((t) => [t.id, t]));
-  for (const c of graph.constants) {
-    const shape = c.sizes.map((size) => ({ name: "constant", size }));
-    known.set(c.id, new Tensor(graph, c.id, c.dtype, shape));
-  }
-  const stands = new Map<string, Tensor>();
-  const inTarget = (id: string): Tensor | undefined => {
-    const t = known.get(id);
-    return stands.get(id) ?? (t && new Tensor(target, id, t.dtype, t.shape));
-  };
+  /** The values of the new graph, by the names that they have in the old one. */
+  const values = new Map<string, Tensor>();
+  const add = (id: string, { dtype, shape }: Pick<Tensor, "dtype" | "shape">) =>
+    values.set(id, new Tensor(target, id, dtype, shape));
+  for (const t of graph.inputs) add(t.id, t);
+  for (const { id, dtype, sizes } of graph.constants)
+    add(id, { dtype, shape: sizes.map((size) => ({ name: "constant", size })) });
   for (const node of graph.nodes) {
-    const inputs = node.inputs.map(inTarget);
-    const [first] = node.outputs;
-    const earlier = keepsOrder ? undefined : graph.ordered.get(first);
-    const same = earlier && inTarget(earlier.id);
-    if (same) {
-      stands.set(first, same);
-      continue;
-    }
-    const made = node.outputs.flatMap((id) => known.get(id) ?? []);
+    const inputs = node.inputs.map((id) => values.get(id));
+    const made = node.outputs.flatMap((id) => graph.values.get(id) ?? []);
     const given = inputs.flatMap((t) => t ?? []);
     const instead = rules[node.type]?.({ graph: target, node, inputs: given, outputs: made });
-    if (instead) made.forEach((t, i) => stands.set(t.id, instead[i]));
-    else target.nodes.push({ ...node, inputs: inputs.map((t) => t?.id ?? "") });
+    if (!instead) target.nodes.push({ ...node, inputs: inputs.map((t) => t?.id ?? "") });
+    made.forEach((t, i) => (instead ? values.set(t.id, instead[i]) : add(t.id, t)));
   }
-  const renamed = Object.entries(outputs).map(([name, t]): [string, Tensor] => {
-    const { id } = stands.get(t.id) ?? t;
-    return [name, new Tensor(target, id, t.dtype, t.shape)];
-  });
+  const renamed = Object.entries(outputs).map(([name, { id, dtype, shape }]): [string, Tensor] => [
+    name,
+    new Tensor(target, values.get(id)?.id ?? id, dtype, shape),
+  ]);
   return { graph: target, outputs: Object.fromEntries(renamed) };
 }
 
@@ -102,33 +89,22 @@ const logSoftmax: LoweringRule = ({ inputs: [x] }) => {
   return [like("Sub", moved, like("Log", overLast("ReduceSum", like("Exp", moved))))];
 };
 
-/** 1/√(mean(x²) + ε) over the last dimension. */
-function inverseRms(x: Tensor, node: GraphNode): Tensor {
-  const meanSquare = overLast("ReduceMean", like("Mul", x, x));
-  return like("Reciprocal", like("Sqrt", like("Add", meanSquare, numberOf(node.attributes.epsilon, 1e-5))));
-}
-
 /** w x r with r = 1/√(mean(x²) + ε), both given. */
 const rmsNorm: LoweringRule = ({ node, inputs: [x, weight] }) => {
-  const r = inverseRms(x, node);
+  const meanSquare = overLast("ReduceMean", like("Mul", x, x));
+  const r = like(
+    "Reciprocal",
+    like("Sqrt", like("Add", meanSquare, numberOf(node.attributes.epsilon, 1e-5))),
+  );
   return [like("Mul", like("Mul", x, r), weight), r];
 };
 
-/** w (x - m) r + b with m = mean(x) and r = 1/√(mean((x-m)²) + ε), all given. */
-const layerNorm: LoweringRule = ({ node, inputs: [x, weight, bias] }) => {
-  const mean = overLast("ReduceMean", x);
-  const centred = like("Sub", x, mean);
-  const r = inverseRms(centred, node);
-  return [like("Add", like("Mul", like("Mul", centred, r), weight), bias), mean, r];
-};
-
-/** WebGPU in ONNX Runtime 1.30: what it lacks, and the norms, whose further outputs it leaves unwritten. */
+/**
+ * WebGPU in ONNX Runtime 1.30: FusedMatMul and LogSoftmax would run on the CPU, their operands copied there and back;
+ * SimplifiedLayerNormalization leaves its second output, which the backward needs, unwritten.
+ */
 export const webgpuLowering: Lowering = {
-  keepsOrder: false,
-  rules: {
-    FusedMatMul: fusedMatMul,
-    LogSoftmax: logSoftmax,
-    SimplifiedLayerNormalization: rmsNorm,
-    LayerNormalization: layerNorm,
-  },
+  FusedMatMul: fusedMatMul,
+  LogSoftmax: logSoftmax,
+  SimplifiedLayerNormalization: rmsNorm,
 };

@@ -32,12 +32,12 @@ export class Decoder {
 
   constructor(model: LanguageModel, slots: number, capacity: number) {
     const { kvHeads, headDim } = model.architecture.attention;
-    this.#model = model;
+    this.#model = onHost(model);
     this.slots = slots;
     this.capacity = capacity;
     this.#lengths = new Int32Array(slots);
     const allocate = () => {
-      const memory = model.backend.allocate(slots * kvHeads * capacity * cacheWidth(headDim) * 4);
+      const memory = this.#model.backend.allocate(slots * kvHeads * capacity * cacheWidth(headDim) * 4);
       this.#memory.push(memory);
       return new Float32Array(memory);
     };
@@ -199,6 +199,16 @@ export class Decoder {
     );
     return { ...arrays, bound, release: () => program.release() };
   }
+}
+
+/**
+ * The model where it can be sampled: on a device other than the CPU, whose attention with a cache is not ours, on the CPU beside it,
+ * with its weights as they are now.
+ */
+function onHost(model: LanguageModel): LanguageModel {
+  model.weights.forReading();
+  model.adapter?.weights.forReading();
+  return { ...model, backend: model.backend.host ?? model.backend };
 }
 
 interface PromptProgram {

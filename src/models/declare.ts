@@ -73,7 +73,8 @@ export function modelArrays(model: LanguageModel, prefixes: Prefixes = {}): Reco
 }
 
 /** The values of one of the model's own parameters, as they are without an adapter. */
-export const readParameter = ({ weights }: LanguageModel, name: string): Float32Array => weights.view(name);
+export const readParameter = ({ weights }: LanguageModel, name: string): Float32Array =>
+  weights.forReading().view(name);
 
 /** How many numbers a model has, those of an adapter not counted, and how many of all train. */
 export function parameterCounts(model: LanguageModel): { readonly all: number; readonly trained: number } {

@@ -141,7 +141,7 @@ export function copyOf(model: LanguageModel): LanguageModel {
   const { adapter, backend } = model;
   if (adapter) return { ...model, adapter: adapter.fresh ? undefined : copyOfAdapter(adapter, backend) };
   const weights = ParameterArray.allocate(backend, model.weights.layout);
-  weights.flat.set(model.weights.flat);
+  weights.flat.set(model.weights.forReading().flat);
   return { ...model, weights };
 }
 
@@ -178,10 +178,11 @@ export async function saveLanguageModel(
   // The type to compute with; files in half precision are only stored so.
   const config = { ...model.architecture.toConfig(), torch_dtype: "float32" };
   await writeFileAtomic(joinPath(folder, "config.json"), configText(config));
+  const weights = model.weights.forReading();
   const tensors = model.architecture.parameters.map((p) => ({
     name: p.name,
     shape: p.shape.map((d) => d.size),
-    data: model.weights.view(p.name),
+    data: weights.view(p.name),
   }));
   await writeWeights(folder, tensors, { dtype });
   await saveTokenizer(model, folder, tokenizerFrom);
@@ -222,8 +223,10 @@ async function writeCompanions(model: LanguageModel, folder: string, gguf: strin
 
 /** A digest of architecture and weights: equal for models that score alike. */
 export function fingerprint(model: LanguageModel): string {
-  const digest = ({ flat }: ParameterArray) =>
-    sha256(new Uint8Array(flat.buffer, flat.byteOffset, flat.byteLength));
+  const digest = (array: ParameterArray) => {
+    const { flat } = array.forReading();
+    return sha256(new Uint8Array(flat.buffer, flat.byteOffset, flat.byteLength));
+  };
   const { architecture, weights, adapter } = model;
   const own = adapter && [
     digest(adapter.weights),

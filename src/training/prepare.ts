@@ -62,7 +62,11 @@ export async function prepare(
 ): Promise<Prepared> {
   const { terms } = given;
   const backend =
-    given.backend ?? (await openBackend({ threads: recipe.threads === "auto" ? undefined : recipe.threads }));
+    given.backend ??
+    (await openBackend({
+      threads: recipe.threads === "auto" ? undefined : recipe.threads,
+      device: recipe.device,
+    }));
   const model = await policyOf(recipe, given, backend);
   const tokenizer =
     given.tokenizer ?? ((await hasTokenizer(recipe.model)) ? await loadTokenizer(recipe.model) : undefined);

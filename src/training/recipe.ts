@@ -4,6 +4,7 @@
  */
 import { parse as parseYaml, stringify as toYaml } from "yaml";
 import { z } from "zod";
+import { devices } from "../engine/backends/backend.ts";
 import { type AdapterConfig, adapterSchema } from "../models/adapter/config.ts";
 import { RequestError, nearest } from "../errors.ts";
 import { dirName, exists, packageFolder, readText, resolvePath } from "../formats/files.ts";
@@ -121,7 +122,7 @@ export const recipeSchema = z.strictObject({
       keep: count.default(2),
     })
     .prefault({}),
-  device: z.string().default("cpu"),
+  device: z.enum(devices).default("cpu"),
   threads: auto(count),
   memory: z.string().default("auto"),
 });
@@ -133,10 +134,7 @@ export type Recipe = Omit<z.output<typeof recipeSchema>, "adapter"> & { readonly
 export type RecipeInput = z.input<typeof recipeSchema>;
 
 /** Values of keys that are agreed on but not built yet. */
-const notBuilt: readonly { key: string; built: readonly unknown[] }[] = [
-  { key: "device", built: ["cpu"] },
-  { key: "memory", built: ["auto"] },
-];
+const notBuilt: readonly { key: string; built: readonly unknown[] }[] = [{ key: "memory", built: ["auto"] }];
 
 /** Checks a recipe and fills in defaults. `where` names its file in errors. */
 export function parseRecipe(value: unknown, where: string): Recipe {

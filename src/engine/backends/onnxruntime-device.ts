@@ -69,14 +69,18 @@ interface DeviceKind {
 }
 
 const byName =
-  (name: string): DeviceKind["append"] =>
+  (provider: string): DeviceKind["append"] =>
   (api, _runtime, options) =>
-    api.Append(options, name, null, null, 0);
+    api.Append(options, provider, null, null, 0);
 
 const kinds: Readonly<Record<Exclude<Device, "cpu">, DeviceKind>> = {
   webgpu: {
     provider: "WebGpuExecutionProvider",
-    append: byName("WebGPU"),
+    append(api, { check }, options) {
+      // Without it every sum and comparison of indices would run on the CPU.
+      check(api.AddSessionConfigEntry(options, "ep.webgpuexecutionprovider.enableInt64", "1"));
+      return api.Append(options, "WebGPU", null, null, 0);
+    },
     memory: "WebGPU_Buf",
     lowering: webgpuLowering,
   },
@@ -123,7 +127,6 @@ async function open(device: Exclude<Device, "cpu">, options: COptions): Promise<
     const own = runtime.sessionOptions(optimize);
     try {
       runtime.check(kind.append(api, runtime, own));
-      runtime.check(api.AddSessionConfigEntry(own, "session.use_env_allocators", "0"));
       const out: [Pointer | null] = [null];
       await finished(runtime.check, api.CreateSessionFromArray, runtime.env, model, model.length, own, out);
       if (out[0] === null)
@@ -140,7 +143,7 @@ async function open(device: Exclude<Device, "cpu">, options: COptions): Promise<
       {
         code: "device-not-usable",
         what: `device: ${device} cannot be used on this machine`,
-        why: error instanceof WorkError ? error.report.why : String(error),
+        why: reasonOf(error),
         fix: "Use device: cpu, or install the device's driver",
       },
       { cause: error },
@@ -318,6 +321,12 @@ function providersOf(api: Api, { check }: Runtime): string[] {
   const [names, count]: [[Pointer | null], [number]] = [[null], [0]];
   check(api.GetAvailableProviders(names, count));
   return names[0] === null ? [] : (koffi.decode(names[0], "const char *", count[0]) as string[]);
+}
+
+/** What the runtime says of a failure, without the place in its sources. */
+function reasonOf(error: unknown): string {
+  const text = error instanceof WorkError ? (error.report.why ?? error.message) : String(error);
+  return text.replace(/^.*was false\. /s, "").trim();
 }
 
 /** A model that any device can run. */
