@@ -32,12 +32,12 @@ export class Decoder {
 
   constructor(model: LanguageModel, slots: number, capacity: number) {
     const { kvHeads, headDim } = model.architecture.attention;
-    this.#model = onHost(model);
+    this.#model = model;
     this.slots = slots;
     this.capacity = capacity;
     this.#lengths = new Int32Array(slots);
     const allocate = () => {
-      const memory = this.#model.backend.allocate(slots * kvHeads * capacity * cacheWidth(headDim) * 4);
+      const memory = model.backend.allocate(slots * kvHeads * capacity * cacheWidth(headDim) * 4);
       this.#memory.push(memory);
       return new Float32Array(memory);
     };
@@ -66,6 +66,8 @@ export class Decoder {
       last[r] = BigInt(r * time + prompt.ids.length - 1);
     });
     await program.bound.run();
+    for (const { keys, values } of this.#caches)
+      for (const cache of [keys, values]) this.#model.backend.resident?.beforeWrite(cache);
     prompts.forEach(({ slot, ids: { length } }, row) => {
       this.#lengths[slot] = length;
       this.#caches.forEach((cache, layer) => {
@@ -199,16 +201,6 @@ export class Decoder {
     );
     return { ...arrays, bound, release: () => program.release() };
   }
-}
-
-/**
- * The model where it can be sampled: on a device other than the CPU, whose attention with a cache is not ours, on the CPU beside it,
- * with its weights as they are now.
- */
-function onHost(model: LanguageModel): LanguageModel {
-  model.weights.forReading();
-  model.adapter?.weights.forReading();
-  return { ...model, backend: model.backend.host ?? model.backend };
 }
 
 interface PromptProgram {

@@ -93,6 +93,12 @@ export class ParameterArray {
     return this;
   }
 
+  /** Makes everything zero, where it is. */
+  clear(): void {
+    if (this.#resident) this.#resident.clear(this.flat);
+    else this.flat.fill(0);
+  }
+
   /** The view of one parameter, in the checkpoint's element order. */
   view(name: string): Float32Array {
     const view = this.#views.get(name);

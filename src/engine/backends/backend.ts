@@ -48,6 +48,10 @@ export interface ResidentMemory {
   beforeRead(array: TensorArray): void;
   /** Before the host writes one; `whole` where every element is written. Afterwards programs take it from the host. */
   beforeWrite(array: TensorArray, whole?: boolean): void;
+  /** Makes an array zero, here and there. */
+  clear(array: TensorArray): void;
+  /** Bytes that have travelled so far: for tests and measurements. */
+  readonly travelled: { readonly toDevice: number; readonly toHost: number };
 }
 
 export interface Backend {

@@ -306,6 +306,7 @@ function deviceMemory(
     allocate: (bytes) => made(api.AllocatorAlloc, allocator, Math.ceil(bytes / multiple) * multiple),
     free: (buffer) => check(api.AllocatorFree(allocator, buffer)),
     copyIn: (from, buffer) => copy(from.length, [hostMemory, addressOf(from)], [info, buffer]),
+    copyWithin: (from, to, bytes) => copy(bytes, [info, from], [info, to]),
     copyOut: (buffer, into) => copy(into.length, [info, buffer], [hostMemory, addressOf(into)]),
   };
   return { info, buffers };

@@ -11,6 +11,8 @@ export interface DeviceBuffers {
   free(buffer: bigint): void;
   copyIn(from: Uint8Array, buffer: bigint): void;
   copyOut(buffer: bigint, into: Uint8Array): void;
+  /** Copies the first bytes of a buffer of the device to another. */
+  copyWithin(from: bigint, to: bigint, bytes: number): void;
 }
 
 /** A piece of memory: bytes `start` to `end` of an allocation. */
@@ -30,6 +32,9 @@ export class ResidentArrays implements ResidentMemory {
   readonly #memory = new Map<ArrayBufferLike, Piece[]>();
   /** Buffers without a piece, by size. */
   readonly #spare = new Map<number, bigint[]>();
+  /** A buffer of zeros, as long as was needed so far. */
+  #zeros: { readonly buffer: bigint; readonly bytes: number } | undefined;
+  readonly travelled = { toDevice: 0, toHost: 0 };
 
   constructor(device: DeviceBuffers) {
     this.#device = device;
@@ -75,7 +80,9 @@ export class ResidentArrays implements ResidentMemory {
 
   /** Before a program reads a piece. */
   toDevice(piece: Piece): void {
-    if (!piece.onDevice) this.#device.copyIn(piece.bytes, piece.buffer);
+    if (piece.onDevice) return;
+    this.#device.copyIn(piece.bytes, piece.buffer);
+    this.travelled.toDevice += piece.bytes.length;
     piece.onDevice = true;
   }
 
@@ -108,9 +115,30 @@ export class ResidentArrays implements ResidentMemory {
     }
   }
 
+  clear(array: TensorArray): void {
+    this.beforeWrite(array, true);
+    const [start, end] = [array.byteOffset, array.byteOffset + array.byteLength];
+    new Uint8Array(array.buffer, start, array.byteLength).fill(0);
+    for (const piece of this.#within(array)) {
+      if (piece.start < start || end < piece.end) continue;
+      this.#device.copyWithin(this.#zerosOf(piece.bytes.length), piece.buffer, piece.bytes.length);
+      piece.onDevice = true;
+    }
+  }
+
   #toHost(piece: Piece): void {
-    if (!piece.onHost) this.#device.copyOut(piece.buffer, piece.bytes);
+    if (piece.onHost) return;
+    this.#device.copyOut(piece.buffer, piece.bytes);
+    this.travelled.toHost += piece.bytes.length;
     piece.onHost = true;
+  }
+
+  #zerosOf(bytes: number): bigint {
+    if (this.#zeros && this.#zeros.bytes >= bytes) return this.#zeros.buffer;
+    if (this.#zeros) this.#device.free(this.#zeros.buffer);
+    this.#zeros = { buffer: this.#device.allocate(bytes), bytes };
+    this.#device.copyIn(new Uint8Array(bytes), this.#zeros.buffer);
+    return this.#zeros.buffer;
   }
 
   /** The pieces that an array has a part in. */
