@@ -159,7 +159,7 @@ describe("recipes", () => {
       ['"tpo" names several methods', "triple-po, task-po"],
     ],
     ["a method that is not built yet", { method: "xpo" }, ['method "xpo" is not built yet']],
-    ["a device that is not built yet", { device: "webgpu" }, ['device: "webgpu" is not built yet']],
+    ["a device that does not exist", { device: "gpu" }, ['key "device" is not valid', "webgpu"]],
     ["an adapter, not built yet", { adapter: { rank: 4 } }, ["adapter", "is not built yet"]],
     ["a wrong value", { train: { epochs: 0 } }, ['key "train.epochs" is not valid']],
     ["beta 0", { options: { beta: 0 } }, ['option "beta" is not valid']],

@@ -49,6 +49,9 @@ export class ResidentArrays implements ResidentMemory {
   remove(memory: ArrayBuffer): void {
     for (const { buffer } of this.#memory.get(memory) ?? []) this.#device.free(buffer);
     this.#memory.delete(memory);
+    if (this.#memory.size > 0) return;
+    for (const buffers of this.#spare.values()) for (const buffer of buffers) this.#device.free(buffer);
+    this.#spare.clear();
   }
 
   /** The piece that an array is; undefined for memory that was not added, and for empty arrays. Throws where it cuts another in parts. */
