@@ -3,9 +3,10 @@ import { describe, expect, test } from "vitest";
 import { openBackend } from "./backends/open.ts";
 import { Graph } from "./graph.ts";
 import { lowered, webgpuLowering } from "./lowering.ts";
+import { add } from "./ops/elementwise.ts";
 import { matmul } from "./ops/matmul.ts";
 import { logSoftmax, rmsNorm } from "./ops/normalization.ts";
-import { add } from "./ops/elementwise.ts";
+import { slice } from "./ops/shape.ts";
 import { evaluate } from "./program.ts";
 import { random } from "./random.ts";
 import { type Tensor, dim } from "./tensor.ts";
@@ -74,6 +75,44 @@ test("SimplifiedLayerNormalization with both outputs", async () => {
     return { y, r: x.graph.values.get(r) ?? y };
   });
   expect(types).not.toContain("SimplifiedLayerNormalization");
+  expect(worst).toBeLessThan(1e-5);
+});
+
+test.each([-1, 3])("GroupQueryAttention with a soft cap, window %i", async (window) => {
+  const [slots, one, total] = [dim("slots", 2), dim("one", 1), dim("total", 1)];
+  const cache = [slots, dim("kvHeads", 2), dim("capacity", 7), dim("width", 8)];
+  const rows = (heads: number) => [slots, one, dim("headWidth", heads * 8)];
+  const shapes = { q: rows(4), k: rows(2), v: rows(2), keys: cache, values: cache };
+  const build = ({ q, k, v, keys, values }: Record<string, Tensor>) => {
+    const { graph } = q;
+    const integers = (of: readonly number[], along: Tensor["shape"]) =>
+      graph.node(
+        "Cast",
+        [graph.floats(of, along[0])],
+        { dtype: "int32", shape: along },
+        {
+          to: 6,
+        },
+      );
+    const [y, newKeys, newValues] = graph.nodesOut(
+      "GroupQueryAttention",
+      [q, k, v, keys, values, integers([5, 2], [slots]), integers([6], [total])],
+      [{ shape: q.shape }, { shape: cache }, { shape: cache }],
+      {
+        num_heads: 4,
+        kv_num_heads: 2,
+        scale: { float: 0.4 },
+        softcap: { float: 5 },
+        local_window_size: window,
+      },
+      "com.microsoft",
+    );
+    // What lies behind a slot's tokens is nobody's.
+    const own = (x: Tensor) => slice(slice(x, "slots", 0, 1), "capacity", 0, 6);
+    return { y, "new keys": own(newKeys), "new values": own(newValues) };
+  };
+  const { worst, types } = await compare(shapes, build);
+  expect(types).not.toContain("GroupQueryAttention");
   expect(worst).toBeLessThan(1e-5);
 });
 

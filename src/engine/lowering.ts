@@ -100,11 +100,64 @@ const rmsNorm: LoweringRule = ({ node, inputs: [x, weight] }) => {
 };
 
 /**
+ * Attention of one new token with soft-capped scores: c tanh(s/c) before the softmax. Query [slots, 1, heads·width], keys and values of the
+ * new token, caches [slots, kvHeads, capacity, width], lengths [slots] without the new token. Without a cap the kernel is right.
+ */
+const cappedAttention: LoweringRule = ({ graph, node, inputs, outputs: [y, newKeys, newValues] }) => {
+  const cap = numberOf(node.attributes.softcap, 0);
+  if (cap === 0) return undefined;
+  const [query, key, value, pastKeys, pastValues, lengths] = inputs;
+  const [slots, kvHeads, capacity, width] = pastKeys.shape;
+  const one = { name: "one", size: 1 };
+  const made = (type: string, operands: readonly Tensor[], shape: Tensor["shape"], dtype?: "bool") =>
+    graph.node(type, operands, { shape, dtype });
+  const reshaped = (x: Tensor, shape: Tensor["shape"]) =>
+    made("Reshape", [x, graph.integers(shape.map((d) => d.size))], shape);
+
+  const places = graph.floats(
+    Array.from({ length: capacity.size }, (_, i) => i),
+    capacity,
+  );
+  const length = reshaped(graph.node("Cast", [lengths], { shape: [slots] }, { to: 1 }), [
+    slots,
+    one,
+    one,
+    one,
+  ]);
+  const column = reshaped(places, [one, one, capacity, one]);
+  const isNew = made("Equal", [column, length], [slots, one, capacity, one], "bool");
+  const grown = (past: Tensor, own: Tensor, like: Tensor) =>
+    made("Where", [isNew, reshaped(own, [slots, kvHeads, one, width]), past], like.shape);
+  const [keys, values] = [grown(pastKeys, key, newKeys), grown(pastValues, value, newValues)];
+
+  const group = { name: "group", size: query.elements / (slots.size * kvHeads.size * width.size) };
+  const scoresOf = [slots, kvHeads, group, capacity];
+  const product = made(
+    "MatMul",
+    [reshaped(query, [slots, kvHeads, group, width]), transposed(keys)],
+    scoresOf,
+  );
+  const scaled = like("Mul", product, numberOf(node.attributes.scale, 1) / cap);
+  const scores = like("Mul", like("Tanh", scaled), cap);
+  const row = reshaped(places, [one, one, one, capacity]);
+  const visible = [slots, one, one, capacity];
+  const window = numberOf(node.attributes.local_window_size, -1);
+  const past = made("LessOrEqual", [row, length], visible, "bool");
+  const near = made("Greater", [row, like("Sub", length, window)], visible, "bool");
+  const seen = window < 0 ? past : made("And", [past, near], visible, "bool");
+  const masked = made("Where", [seen, scores, graph.scalar(-1e9)], scoresOf);
+  const weights = graph.node("Softmax", [masked], { shape: scoresOf }, { axis: -1 });
+  const summed = made("MatMul", [weights, values], [slots, kvHeads, group, width]);
+  return [reshaped(summed, y.shape), keys, values];
+};
+
+/**
  * WebGPU in ONNX Runtime 1.30: FusedMatMul and LogSoftmax would run on the CPU, their operands copied there and back;
- * SimplifiedLayerNormalization leaves its second output, which the backward needs, unwritten.
+ * SimplifiedLayerNormalization leaves its second output, which the backward needs, unwritten; GroupQueryAttention ignores its soft cap.
  */
 export const webgpuLowering: Lowering = {
   FusedMatMul: fusedMatMul,
   LogSoftmax: logSoftmax,
   SimplifiedLayerNormalization: rmsNorm,
+  GroupQueryAttention: cappedAttention,
 };
