@@ -213,6 +213,17 @@ describe.skipIf(missing !== undefined)("device webgpu", () => {
     expect(fingerprint(b)).toBe(fingerprint(a));
   });
 
+  test("a model on one device is not trained on another", async () => {
+    const model = await loadLanguageModel(`${models}dpo_step/policy`, cpu);
+    const recipe = { objective: "sft", model: "given", device: "webgpu" } as const;
+    const run = runRecipe(recipe, {
+      model,
+      records: [{ promptIds: [1], completionIds: [2] }],
+      out: join(folder, "apart"),
+    });
+    await expect(run).rejects.toThrow("the model that was passed is on cpu");
+  });
+
   test("prefopt score --device webgpu", async () => {
     const input = JSON.stringify({ promptIds: [1, 5, 9], completionIds: [3, 4, 5, 6] });
     const [a, b] = await Promise.all(
