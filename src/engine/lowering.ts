@@ -3,7 +3,7 @@
  * What a device needs is a table by the type of the node; everything else stays as it is.
  */
 import { type Attribute, Graph, type GraphNode } from "./graph.ts";
-import { Tensor } from "./tensor.ts";
+import { type Shape, Tensor } from "./tensor.ts";
 
 /** A node to be replaced, with its operands in the graph that is being written. */
 export interface Replaced {
@@ -109,9 +109,9 @@ const cappedAttention: LoweringRule = ({ graph, node, inputs, outputs: [y, newKe
   const [query, key, value, pastKeys, pastValues, lengths] = inputs;
   const [slots, kvHeads, capacity, width] = pastKeys.shape;
   const one = { name: "one", size: 1 };
-  const made = (type: string, operands: readonly Tensor[], shape: Tensor["shape"], dtype?: "bool") =>
+  const made = (type: string, operands: readonly Tensor[], shape: Shape, dtype?: "bool") =>
     graph.node(type, operands, { shape, dtype });
-  const reshaped = (x: Tensor, shape: Tensor["shape"]) =>
+  const reshaped = (x: Tensor, shape: Shape) =>
     made("Reshape", [x, graph.integers(shape.map((d) => d.size))], shape);
 
   const places = graph.floats(

@@ -2,67 +2,30 @@
  * ONNX Runtime on another device than the CPU, through the same library and C API. On WebGPU weights, gradients and moments stay on the
  * device from step to step: they are bound as its own buffers. Other devices take the arrays of the host and give them back with every run.
  */
-import koffi from "koffi";
 import { RequestError, WorkError } from "../../errors.ts";
 import { Graph } from "../graph.ts";
 import { type Lowering, webgpuLowering } from "../lowering.ts";
 import { emit, onnxType } from "../onnx.ts";
 import { dim } from "../tensor.ts";
 import type { Backend, Binding, CompileOptions, Device, Session, TensorValue } from "./backend.ts";
+import { type DeviceApi, deviceMemory, loadDeviceApi, providersOf } from "./device-api.ts";
 import {
   type COptions,
-  type NativeFunction,
   type Pointer,
   type Runtime,
   type Status,
   addressOf,
-  apiOf,
   cString,
   finished,
   openOnnxRuntimeC,
 } from "./onnxruntime-c.ts";
 import { Queue } from "./queue.ts";
-import { type DeviceBuffers, type Piece, ResidentArrays } from "./resident-arrays.ts";
-import { libraryPath } from "./runtime-library.ts";
-
-/** The version of the C API that brought CopyTensors. */
-const apiVersion = 23;
-
-/** Position in OrtApi and argument types, as in `onnxruntime-c.ts`. */
-const table = {
-  CreateSessionFromArray: [8, "void *env, void *model, size_t bytes, void *options, _Out_ void **session"],
-  Run: [
-    9,
-    "void *session, void *options, void *inNames, void *ins, size_t nIn, void *outNames, size_t nOut, void *outs",
-  ],
-  CreateTensorWithDataAsOrtValue: [
-    49,
-    "void *memory, void *data, size_t bytes, void *sizes, size_t rank, int type, _Out_ void **value",
-  ],
-  CreateMemoryInfo: [68, "const char *name, int allocator, int device, int memory, _Out_ void **info"],
-  AllocatorAlloc: [75, "void *allocator, size_t bytes, _Out_ void **memory"],
-  AllocatorFree: [76, "void *allocator, void *memory"],
-  GetAvailableProviders: [125, "_Out_ void **names, _Out_ int *count"],
-  AddSessionConfigEntry: [130, "void *options, const char *key, const char *value"],
-  CreateAllocator: [131, "void *session, void *memory, _Out_ void **allocator"],
-  AppendCuda: [204, "void *options, void *settings"],
-  CreateCudaSettings: [205, "_Out_ void **settings"],
-  Append: [216, "void *options, const char *provider, void *keys, void *values, size_t n"],
-  CopyTensors: [386, "void *env, void *from, void *to, void *stream, size_t n"],
-} as const satisfies Record<string, readonly [number, string]>;
-
-type Api = Record<keyof typeof table, NativeFunction> & {
-  ReleaseSession(session: Pointer): void;
-  ReleaseValue(value: Pointer): void;
-  ReleaseSessionOptions(options: Pointer): void;
-  ReleaseCudaSettings(settings: Pointer): void;
-};
-
+import { type Piece, ResidentArrays } from "./resident-arrays.ts";
 interface DeviceKind {
   /** What the runtime calls it in its list of providers. */
   readonly provider: string;
   /** Adds the provider to the options of a session. */
-  readonly append: (api: Api, runtime: Runtime, options: Pointer) => Status;
+  readonly append: (api: DeviceApi, runtime: Runtime, options: Pointer) => Status;
   /** The name of the device's memory, where arrays stay there. */
   readonly memory?: string;
   readonly lowering?: Lowering;
@@ -110,7 +73,7 @@ export function openOnnxRuntimeDevice(device: Exclude<Device, "cpu">, options: C
 async function open(device: Exclude<Device, "cpu">, options: COptions): Promise<Backend> {
   const host = openOnnxRuntimeC(options);
   const { runtime } = host;
-  const api = loadApi();
+  const api = loadDeviceApi();
   const kind = kinds[device];
   const present = providersOf(api, runtime);
   if (!present.includes(kind.provider)) {
@@ -151,6 +114,7 @@ async function open(device: Exclude<Device, "cpu">, options: COptions): Promise<
   });
   const memory = kind.memory === undefined ? undefined : deviceMemory(api, runtime, first, kind.memory);
   const resident = memory && new ResidentArrays(memory.buffers);
+  // The device is for one thread at a time.
   const queue = new Queue();
 
   return {
@@ -171,7 +135,7 @@ async function open(device: Exclude<Device, "cpu">, options: COptions): Promise<
       host.free(own);
     },
     async compile(model: Uint8Array, { optimize = true }: CompileOptions = {}): Promise<Session> {
-      const session = await createSession(model, optimize);
+      const session = await queue.add(() => createSession(model, optimize));
       const cleanup = new FinalizationRegistry<Pointer[]>((values) =>
         values.forEach((v) => api.ReleaseValue(v)),
       );
@@ -214,7 +178,14 @@ async function open(device: Exclude<Device, "cpu">, options: COptions): Promise<
               kept.out,
               outs.length,
               values.out,
-            );
+            ).catch((error: unknown) => {
+              outs.forEach(({ piece }, i) => {
+                const target = targets[i];
+                if (piece && target !== undefined && target !== piece.buffer)
+                  resident?.giveBack(piece.bytes.length, target);
+              });
+              throw error;
+            });
             outs.forEach(({ piece }, i) => piece && resident?.written(piece, targets[i]));
           };
           const binding: Binding = { run: () => queue.add(run) };
@@ -228,7 +199,7 @@ async function open(device: Exclude<Device, "cpu">, options: COptions): Promise<
 }
 
 interface SlotContext {
-  readonly api: Api;
+  readonly api: DeviceApi;
   readonly runtime: Runtime;
   readonly memory: Pointer | undefined;
   readonly resident: ResidentArrays | undefined;
@@ -272,56 +243,10 @@ class Slot {
   }
 }
 
-/** Buffers of a device, and the runtime's description of its memory. */
-function deviceMemory(
-  api: Api,
-  runtime: Runtime,
-  session: Pointer,
-  name: string,
-): { readonly info: Pointer; readonly buffers: DeviceBuffers } {
-  const { env, check, made, hostMemory } = runtime;
-  const info = made(api.CreateMemoryInfo, name, 0, 0, 0);
-  const allocator = made(api.CreateAllocator, session, info);
-  const [uint8, multiple] = [2, 16];
-  const value = (memory: Pointer, address: bigint, bytes: number) =>
-    made(
-      api.CreateTensorWithDataAsOrtValue,
-      memory,
-      address,
-      bytes,
-      BigInt64Array.of(BigInt(bytes)),
-      1,
-      uint8,
-    );
-  const copy = (bytes: number, from: [Pointer, bigint], to: [Pointer, bigint]) => {
-    const [a, b] = [value(...from, bytes), value(...to, bytes)];
-    try {
-      check(api.CopyTensors(env, BigUint64Array.of(a), BigUint64Array.of(b), null, 1));
-    } finally {
-      api.ReleaseValue(a);
-      api.ReleaseValue(b);
-    }
-  };
-  const buffers: DeviceBuffers = {
-    allocate: (bytes) => made(api.AllocatorAlloc, allocator, Math.ceil(bytes / multiple) * multiple),
-    free: (buffer) => check(api.AllocatorFree(allocator, buffer)),
-    copyIn: (from, buffer) => copy(from.length, [hostMemory, addressOf(from)], [info, buffer]),
-    copyWithin: (from, to, bytes) => copy(bytes, [info, from], [info, to]),
-    copyOut: (buffer, into) => copy(into.length, [info, buffer], [hostMemory, addressOf(into)]),
-  };
-  return { info, buffers };
-}
-
 /** The devices that a runtime's providers are for. */
 function devicesAmong(providers: readonly string[]): string[] {
   const found = Object.entries(kinds).filter(([, { provider }]) => providers.includes(provider));
   return ["cpu", ...found.map(([name]) => name)];
-}
-
-function providersOf(api: Api, { check }: Runtime): string[] {
-  const [names, count]: [[Pointer | null], [number]] = [[null], [0]];
-  check(api.GetAvailableProviders(names, count));
-  return names[0] === null ? [] : (koffi.decode(names[0], "const char *", count[0]) as string[]);
 }
 
 /** What the runtime says of a failure, without the place in its sources. */
@@ -335,20 +260,4 @@ function smallestModel(): Uint8Array {
   const graph = new Graph();
   const one = [dim("one", 1)];
   return emit(graph, { y: graph.node("Neg", [graph.input("x", "float", one)], { shape: one }) });
-}
-
-function loadApi(): Api {
-  const at = apiOf(libraryPath(), apiVersion);
-  const functions = Object.entries(table).map(([name, [index, args]]) => [
-    name,
-    at(index, `void *(${args})`),
-  ]);
-  const free = (index: number) => at(index, "void (void *)");
-  return {
-    ...Object.fromEntries(functions),
-    ReleaseSession: free(95),
-    ReleaseValue: free(96),
-    ReleaseSessionOptions: free(100),
-    ReleaseCudaSettings: free(208),
-  } as Api;
 }
