@@ -1,4 +1,6 @@
 /** A model named on the command line, ready to use. */
+import type { Command } from "commander";
+import { devices } from "../engine/backends/backend.ts";
 import { openBackend } from "../engine/backends/open.ts";
 import { progressText } from "../formats/hub-cache.ts";
 import type { ModelPart } from "../formats/hub.ts";
@@ -22,10 +24,21 @@ export async function modelPath(name: string, part: ModelPart = "all"): Promise<
   return path;
 }
 
+/** Options of every command that computes with a model. */
+export interface ModelOptions {
+  readonly device?: string;
+}
+
+/** Declares them. */
+export function modelOptions(command: Command): Command {
+  return command.option("--device <name>", `where to compute: ${devices.join(", ")}`, "cpu");
+}
+
 /** Opens a folder, a GGUF file, a run's model, one of prefopt's own, or a model on the hub. */
-export async function openModel(name: string): Promise<OpenedModel> {
+export async function openModel(name: string, { device }: ModelOptions = {}): Promise<OpenedModel> {
+  const backend = await openBackend({ device });
   const folder = await modelPath(name);
-  const model = await loadLanguageModel(folder, await openBackend());
+  const model = await loadLanguageModel(folder, backend);
   const tokenizer = (await hasTokenizer(folder)) ? await loadTokenizer(folder) : undefined;
   if (tokenizer) warnOf(tokenizer);
   return { model, tokenizer };

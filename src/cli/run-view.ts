@@ -1,4 +1,5 @@
 /** Shows a run while it happens: phases, a progress line, evaluations, and the table at its end. */
+import type { Backend } from "../engine/backends/backend.ts";
 import type { Sample } from "../evaluation/samples.ts";
 import { parameterCounts } from "../models/declare.ts";
 import type { Evaluation } from "../training/evaluation.ts";
@@ -82,6 +83,8 @@ const memoryLine = ({ peak, budget, microBatch, recompute }: MemoryPlan) =>
   `about ${gigabytes(peak)} of memory (${gigabytes(budget)} may be used), ${microBatch} records at a time` +
   (recompute ? ", layers are computed twice to save memory" : "");
 
+const placeOf = ({ device, threads }: Backend) => (device === "cpu" ? `${threads} threads` : device);
+
 /** What the run is about to do. */
 function planLines(prepared: Extract<TrainEvent, { type: "prepared" }>["prepared"]): string[] {
   const { model, rows, evalRows, steps, recipe, skipped, truncated, reading } = prepared;
@@ -90,7 +93,7 @@ function planLines(prepared: Extract<TrainEvent, { type: "prepared" }>["prepared
   const adapter = model.adapter ? ` (an adapter of ${millions(counts.trained)} trains)` : "";
   const lines = [
     `${millions(counts.all)} parameters${adapter}, ${rows.length} records to train on${evalRows.length > 0 ? `, ${evalRows.length} held out` : ""}; ` +
-      `${steps} steps of ${recipe.train.batchSize} (${recipe.train.microBatch} at a time), ${prepared.backend.threads} threads`,
+      `${steps} steps of ${recipe.train.batchSize} (${recipe.train.microBatch} at a time), ${placeOf(prepared.backend)}`,
     ...reading,
   ];
   if (skipped.length > 0) {

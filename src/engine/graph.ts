@@ -72,10 +72,15 @@ export class Graph {
   /** Values that can be made anew where they are used: kept, they would take memory from their first use to their last. */
   readonly remakes = new Map<string, (dependency: Tensor) => Tensor>();
   readonly pieces = new Map<string, readonly Tensor[]>();
+  /** Every value that a node makes, by its name. */
+  readonly values = new Map<string, Tensor>();
+  readonly #prefix: string;
 
-  constructor(float: FloatType = "float32", standard = float === "float64") {
+  /** `prefix` begins the names of values: those of graphs that are put together must differ. */
+  constructor(float: FloatType = "float32", standard = float === "float64", prefix = "#") {
     this.float = float;
     this.standard = standard;
+    this.#prefix = prefix;
   }
 
   /** A named input; its array is bound before a run. */
@@ -107,7 +112,7 @@ export class Graph {
     const key = `${dtype}/${shape.map((d) => `${d.name} ${d.size}`).join()}/${values.map((v) => (Object.is(v, -0) ? "-0" : v)).join()}`;
     const known = this.#cached.get(key);
     if (known) return known;
-    const tensor = new Tensor(this, `#${this.#count++}`, dtype, shape);
+    const tensor = new Tensor(this, `${this.#prefix}${this.#count++}`, dtype, shape);
     this.constants.push({ id: tensor.id, dtype, sizes, values });
     this.#cached.set(key, tensor);
     return tensor;
@@ -132,7 +137,10 @@ export class Graph {
     attributes: Record<string, Attribute> = {},
     domain = "",
   ): Tensor[] {
-    const tensors = outputs.map((o) => new Tensor(this, `#${this.#count++}`, o.dtype ?? "float", o.shape));
+    const tensors = outputs.map(
+      (o) => new Tensor(this, `${this.#prefix}${this.#count++}`, o.dtype ?? "float", o.shape),
+    );
+    for (const t of tensors) this.values.set(t.id, t);
     this.nodes.push({
       type,
       domain,

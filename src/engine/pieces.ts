@@ -16,10 +16,21 @@ export function inPieces(blocks: readonly Tensor[], shape: Shape): Tensor {
 /** The blocks that a tensor was made of; undefined where it was made in one. */
 export const piecesOf = (x: Tensor): readonly Tensor[] | undefined => x.graph.pieces.get(x.id);
 
+/** What a program writes: all of an output, or a block of it. */
+export interface Part {
+  readonly output: string;
+  readonly name: string;
+  readonly tensor: Tensor;
+  /** Where it begins in the array of the whole. */
+  readonly offset: number;
+}
+
+/** Outputs by name, each in one. */
+export const inOne = (outputs: Readonly<Record<string, Tensor>>): Part[] =>
+  Object.entries(outputs).map(([name, tensor]) => ({ output: name, name, tensor, offset: 0 }));
+
 /** Outputs by name, those in pieces taken apart: each with where its block begins in the array of the whole. */
-export function takenApart(
-  outputs: Readonly<Record<string, Tensor>>,
-): { readonly output: string; readonly name: string; readonly tensor: Tensor; readonly offset: number }[] {
+export function takenApart(outputs: Readonly<Record<string, Tensor>>): Part[] {
   return Object.entries(outputs).flatMap(([output, whole]) => {
     let offset = 0;
     return (piecesOf(whole) ?? [whole]).map((tensor, i, all) => {

@@ -4,8 +4,9 @@
  */
 import type { Backend, Binding, Session, TensorArray, TensorValue } from "./backends/backend.ts";
 import type { Graph } from "./graph.ts";
+import { lowered } from "./lowering.ts";
 import { emit, inputsOf } from "./onnx.ts";
-import { takenApart } from "./pieces.ts";
+import { inOne, takenApart } from "./pieces.ts";
 import { type DType, type Tensor, elementsOf, shapeError } from "./tensor.ts";
 
 export type Arrays = Readonly<Record<string, TensorArray>>;
@@ -35,10 +36,13 @@ export async function compile(
     if (graph.inputs.some((t) => t.id === name))
       throw shapeError("compile", `output "${name}" has the name of an input`);
   }
-  const parts = takenApart(outputs);
-  const emitted = Object.fromEntries(parts.map((p) => [p.name, p.tensor]));
-  const session: Session = await backend.compile(emit(graph, emitted), options);
-  const declared = new Map(inputsOf(graph, emitted).map((t) => [t.id, t]));
+  // Double precision is for the CPU; and an array on a device is written in one.
+  const on = graph.float === "float64" ? (backend.host ?? backend) : backend;
+  const parts = on.resident ? inOne(outputs) : takenApart(outputs);
+  const given = Object.fromEntries(parts.map((p) => [p.name, p.tensor]));
+  const written = on.lowering ? lowered(graph, given, on.lowering) : { graph, outputs: given };
+  const session: Session = await on.compile(emit(written.graph, written.outputs), options);
+  const declared = new Map(inputsOf(written.graph, written.outputs).map((t) => [t.id, t]));
   const results = new Map(Object.entries(outputs));
   return {
     inputs: declared,

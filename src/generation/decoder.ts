@@ -66,6 +66,8 @@ export class Decoder {
       last[r] = BigInt(r * time + prompt.ids.length - 1);
     });
     await program.bound.run();
+    for (const { keys, values } of this.#caches)
+      for (const cache of [keys, values]) this.#model.backend.resident?.beforeWrite(cache);
     prompts.forEach(({ slot, ids: { length } }, row) => {
       this.#lengths[slot] = length;
       this.#caches.forEach((cache, layer) => {

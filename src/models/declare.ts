@@ -99,7 +99,7 @@ export function modelArrays(model: LanguageModel, prefixes: Prefixes = {}): Reco
 /** The values of one of the model's own parameters, as they are without an adapter; of a packed one a copy. */
 export function readParameter({ weights, packed }: LanguageModel, name: string): Float32Array {
   const held = packed?.get(name);
-  return held ? held.kind.unpack(held.arrays, held.spec) : weights.view(name);
+  return held ? held.kind.unpack(held.arrays, held.spec) : weights.forReading().view(name);
 }
 
 /** How many numbers a model has, those of an adapter not counted, and how many of all train. */

@@ -163,7 +163,7 @@ export function copyOf(model: LanguageModel): LanguageModel {
   const { adapter, backend } = model;
   if (adapter) return { ...model, adapter: adapter.fresh ? undefined : copyOfAdapter(adapter, backend) };
   const weights = ParameterArray.allocate(backend, model.weights.layout);
-  weights.flat.set(model.weights.flat);
+  weights.flat.set(model.weights.forReading().flat);
   return { ...model, weights };
 }
 
@@ -202,10 +202,11 @@ export async function saveLanguageModel(
   // The type to compute with; files in half precision are only stored so.
   const config = { ...model.architecture.toConfig(), torch_dtype: "float32" };
   await writeFileAtomic(joinPath(folder, "config.json"), configText(config));
+  const weights = model.weights.forReading();
   const tensors = model.architecture.parameters.map((p) => ({
     name: p.name,
     shape: p.shape.map((d) => d.size),
-    data: model.weights.view(p.name),
+    data: weights.view(p.name),
   }));
   await writeWeights(folder, tensors, { dtype });
   if (tokenizerFrom !== undefined) await saveCompanions(model, folder, tokenizerFrom);
@@ -241,8 +242,10 @@ async function writeCompanions(model: LanguageModel, folder: string, gguf: strin
 
 /** A digest of architecture and weights: equal for models that score alike. */
 export function fingerprint(model: LanguageModel): string {
-  const digest = ({ flat }: ParameterArray) =>
-    sha256(new Uint8Array(flat.buffer, flat.byteOffset, flat.byteLength));
+  const digest = (array: ParameterArray) => {
+    const { flat } = array.forReading();
+    return sha256(new Uint8Array(flat.buffer, flat.byteOffset, flat.byteLength));
+  };
   const { architecture, weights, adapter, packed } = model;
   const held = [...(packed ?? [])].map(([name, { kind, arrays }]) => [
     name,

@@ -9,7 +9,7 @@ export function packModel(model: LanguageModel, id: PackedId): LanguageModel {
   const { architecture, backend } = model;
   const plain = architecture.parameters.filter((p) => p.linear === undefined);
   const weights = ParameterArray.allocate(backend, layoutOf(plain));
-  for (const { name } of plain) weights.view(name).set(model.weights.view(name));
+  for (const { name } of plain) weights.view(name).set(model.weights.forReading().view(name));
   const matrices = new Map<string, PackedMatrix>();
   for (const spec of architecture.parameters)
     if (spec.linear !== undefined) matrices.set(spec.name, packed(id, model.weights.view(spec.name), spec));

@@ -33,7 +33,7 @@ export async function saveGguf(
   const tensors = architecture.parameters.map((p) => ({
     name: p.name,
     shape: p.shape.map((d) => d.size),
-    data: weights.view(p.name),
+    data: weights.forReading().view(p.name),
   }));
   const warnings = await writeGgufModel(path, {
     config,

@@ -3,7 +3,7 @@
  * One array holds all matrices, then all vectors; every parameter is a view into it. Gradients and optimizer moments
  * use the same layout, so that an optimizer walks memory in chunks and never looks at names.
  */
-import type { Backend } from "../engine/backends/backend.ts";
+import type { Backend, ResidentMemory } from "../engine/backends/backend.ts";
 import type { Graph } from "../engine/graph.ts";
 import { random } from "../engine/random.ts";
 import { type Shape, type Tensor, elementsOf } from "../engine/tensor.ts";
@@ -61,8 +61,10 @@ export class ParameterArray {
   readonly layout: Layout;
   readonly flat: Float32Array;
   readonly #views: ReadonlyMap<string, Float32Array>;
+  readonly #resident: ResidentMemory | undefined;
 
-  constructor(layout: Layout, flat: Float32Array) {
+  constructor(layout: Layout, flat: Float32Array, resident?: ResidentMemory) {
+    this.#resident = resident;
     this.layout = layout;
     this.flat = flat;
     this.#views = new Map(
@@ -75,7 +77,26 @@ export class ParameterArray {
     return new ParameterArray(
       layout,
       new Float32Array(backend.allocate(layout.elements * 4), 0, layout.elements),
+      backend.resident,
     );
+  }
+
+  /** For the host to read: on a device, what programs have written there is brought first. */
+  forReading(): this {
+    this.#resident?.beforeRead(this.flat);
+    return this;
+  }
+
+  /** For the host to write, `whole` where it writes every element: on a device, programs take what it wrote from then on. */
+  forWriting({ whole = false } = {}): this {
+    this.#resident?.beforeWrite(this.flat, whole);
+    return this;
+  }
+
+  /** Makes everything zero, where it is. */
+  clear(): void {
+    if (this.#resident) this.#resident.clear(this.flat);
+    else this.flat.fill(0);
   }
 
   /** The view of one parameter, in the checkpoint's element order. */

@@ -30,7 +30,7 @@ export async function weightAverage(
 ): Promise<WeightAverage> {
   const { elements } = weights.layout;
   const flat = new Float32Array(backend.allocate(elements * 4), 0, elements);
-  flat.set(weights.flat);
+  flat.set(weights.forReading().flat);
   const share = new Float32Array(1);
   const program = await ChunkedProgram.compile(
     backend,
@@ -39,6 +39,7 @@ export async function weightAverage(
       return { aNew: sub(a, mul(sub(a, p), scalar("share"))) }; // a ← a - (1-decay)(a - p)
     },
     {
+      layout: weights.layout,
       arrays: { a: flat, p: weights.flat },
       writes: { aNew: "a" },
       parts: [{ regions: [{ start: 0, end: elements }], scalars: { share } }],
@@ -51,6 +52,8 @@ export async function weightAverage(
       await program.run();
     },
     swap() {
+      weights.forWriting();
+      backend.resident?.beforeWrite(flat);
       const held = new Float32Array(Math.min(elements, swapElements));
       for (let start = 0; start < elements; start += held.length) {
         const [a, p] = [flat, weights.flat].map((x) => x.subarray(start, start + held.length));

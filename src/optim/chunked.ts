@@ -6,6 +6,7 @@ import type { Backend } from "../engine/backends/backend.ts";
 import { Graph } from "../engine/graph.ts";
 import { type BoundProgram, type Program, compile } from "../engine/program.ts";
 import { type Tensor, dim } from "../engine/tensor.ts";
+import type { Layout } from "../nn/parameters.ts";
 
 /** Elements of a chunk: 128k floats, the fastest of those measured (docs/decisions.md). */
 export const chunkElements = 1 << 17;
@@ -31,6 +32,8 @@ export interface Part {
 }
 
 export interface ChunkedOptions {
+  /** How all arrays are laid out: where they stay on a device they are worked on parameter by parameter. */
+  readonly layout: Layout;
   /** Flat arrays of equal length, read by the kernel. */
   readonly arrays: Readonly<Record<string, Float32Array>>;
   /** For outputs that are written to an array: the name of that array. Other outputs are scalars per chunk. */
@@ -54,13 +57,13 @@ export class ChunkedProgram {
     kernel: ChunkKernel,
     options: ChunkedOptions,
   ): Promise<ChunkedProgram> {
-    const { arrays, writes = {} } = options;
-    const length = Math.max(...Object.values(arrays).map((a) => a.length));
-    const parts = options.parts ?? [{ regions: [{ start: 0, end: length }], scalars: {} }];
+    const { arrays, layout, writes = {} } = options;
+    const parts = options.parts ?? [{ regions: [{ start: 0, end: layout.elements }], scalars: {} }];
+    const cut = (region: Region) => (backend.resident ? parametersIn(layout, region) : chunksOf(region));
     const programs = new Map<string, Program>();
     const runs: BoundProgram[] = [];
     for (const { regions, scalars, variant = "" } of parts) {
-      for (const { start, end } of regions.flatMap((region) => chunksOf(region))) {
+      for (const { start, end } of regions.flatMap(cut)) {
         const n = end - start;
         const key = `${variant}/${n}`;
         const program = programs.get(key) ?? (await compileFor(backend, kernel, n, variant));
@@ -98,6 +101,13 @@ export function chunksOf({ start, end }: Region, size: number = chunkElements): 
     const from = start + i * size;
     return { start: from, end: Math.min(from + size, end) };
   });
+}
+
+/** The parameters of a region, whose bounds are bounds of parameters. */
+function parametersIn({ parameters }: Layout, { start, end }: Region): Region[] {
+  return parameters
+    .map((p) => ({ start: p.offset, end: p.offset + p.elements }))
+    .filter((p) => p.start >= start && p.end <= end && p.end > p.start);
 }
 
 function compileFor(backend: Backend, kernel: ChunkKernel, n: number, variant: string): Promise<Program> {

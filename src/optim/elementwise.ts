@@ -54,6 +54,7 @@ export async function elementwise(context: OptimizerContext, rule: ElementwiseRu
       return Object.fromEntries(written.map((name) => [after(name), made[name]]));
     },
     {
+      layout: weights.layout,
       arrays: { p: weights.flat, g: gradients.flat, ...state },
       writes: Object.fromEntries(written.map((name) => [after(name), name])),
       parts,

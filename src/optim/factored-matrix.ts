@@ -7,7 +7,7 @@ import { mean, sum } from "../engine/ops/reduce.ts";
 import { reshape } from "../engine/ops/shape.ts";
 import type { BoundProgram } from "../engine/program.ts";
 import { type Tensor, dim } from "../engine/tensor.ts";
-import { chunkElements, chunksOf } from "./chunked.ts";
+import { chunksOf } from "./chunked.ts";
 import {
   type Applied,
   type Build,
@@ -81,7 +81,7 @@ export class FactoredMatrix {
       sizes: BoundProgram[];
       updates: BoundProgram[];
     };
-    for (const { slab, slabCount, start, end } of blocks(slabs, rows, columns)) {
+    for (const { slab, slabCount, start, end } of blocks(programs.chunk, slabs, rows, columns)) {
       const lines = (x: Float32Array, width: number) =>
         x.subarray((slab * rows + start) * width, ((slab + slabCount - 1) * rows + end) * width);
       const perSlab = (x: Float32Array) => x.subarray(slab * columns, (slab + slabCount) * columns);
@@ -129,8 +129,8 @@ export class FactoredMatrix {
 }
 
 /** Rows of one slab, or several whole slabs, of about a chunk. */
-function blocks(slabs: number, rows: number, columns: number) {
-  const perChunk = Math.max(1, Math.floor(chunkElements / columns));
+function blocks(chunk: number, slabs: number, rows: number, columns: number) {
+  const perChunk = Math.max(1, Math.floor(chunk / columns));
   if (rows > perChunk || slabs === 1)
     return Array.from({ length: slabs }, (_, slab) =>
       chunksOf({ start: 0, end: rows }, perChunk).map((r) => ({ slab, slabCount: 1, ...r })),

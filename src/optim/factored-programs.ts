@@ -7,6 +7,7 @@ import { Graph } from "../engine/graph.ts";
 import { add, mul, reciprocal, sqrt, sub } from "../engine/ops/elementwise.ts";
 import { type BoundProgram, type Program, compile } from "../engine/program.ts";
 import type { Shape, Tensor } from "../engine/tensor.ts";
+import { chunkElements } from "./chunked.ts";
 
 export interface FactoredOptions {
   /** ε₁ */
@@ -42,6 +43,8 @@ export type Declare = (name: string, shape?: Shape) => Tensor;
 export class FactoredPrograms {
   readonly options: FactoredOptions;
   readonly backend: Backend;
+  /** Elements that a pass aims at; on a device, whose buffers hold whole parameters, all of one. */
+  readonly chunk: number;
   /** β₂, 1-β₂, factor of the gradient, its square, and what `apply` needs: set before a pass. */
   readonly scalars = Object.fromEntries(
     ["beta2", "taken", "scale", "scale2", "rate", "kept"].map((name) => [name, new Float32Array(1)]),
@@ -50,6 +53,7 @@ export class FactoredPrograms {
 
   constructor(backend: Backend, options: FactoredOptions) {
     this.backend = backend;
+    this.chunk = backend.resident ? Number.MAX_SAFE_INTEGER : chunkElements;
     this.options = options;
   }
 

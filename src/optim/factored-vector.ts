@@ -39,7 +39,7 @@ export class FactoredVector {
   ): Promise<FactoredVector> {
     const { options } = programs;
     const [squares, updates]: BoundProgram[][] = [[], []];
-    for (const { start, end } of chunksOf({ start: 0, end: arrays.p.length })) {
+    for (const { start, end } of chunksOf({ start: 0, end: arrays.p.length }, programs.chunk)) {
       const view = (x: Float32Array) => x.subarray(start, end);
       const own = {
         ...programs.scalars,

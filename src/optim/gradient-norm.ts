@@ -14,9 +14,7 @@ export async function gradientNorm(
       const g = array("g");
       return { squares: g.graph.node("ReduceSumSquare", [g], { shape: [] }, { keepdims: 0 }) };
     },
-    {
-      arrays: { g: gradients.flat },
-    },
+    { layout: gradients.layout, arrays: { g: gradients.flat } },
   );
   return {
     async measure() {

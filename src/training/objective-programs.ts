@@ -286,7 +286,7 @@ export class ObjectivePrograms {
 
   #clearGradients(): void {
     if (!this.#options.computeGradients) return;
-    for (const { gradients } of this.#options.trained) gradients.flat.fill(0);
+    for (const { gradients } of this.#options.trained) gradients.clear();
   }
 
   async #runPiece(

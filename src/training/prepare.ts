@@ -65,8 +65,7 @@ export async function prepare(
   { signal, onProgress }: { signal?: AbortSignal; onProgress?: (text: string, done: number) => void } = {},
 ): Promise<Prepared> {
   const { terms } = given;
-  const backend =
-    given.backend ?? (await openBackend({ threads: recipe.threads === "auto" ? undefined : recipe.threads }));
+  const backend = await backendOf(recipe, given);
   const model = await policyOf(recipe, given, backend);
   const tokenizer =
     given.tokenizer ?? ((await hasTokenizer(recipe.model)) ? await loadTokenizer(recipe.model) : undefined);
@@ -154,6 +153,19 @@ export async function prepare(
     fields,
     present: new Set(all.flatMap(rolesIn)),
   };
+}
+
+/** The back end of the recipe's device, on which a given model must be. */
+async function backendOf(recipe: Recipe, given: Given): Promise<Backend> {
+  const threads = recipe.threads === "auto" ? undefined : recipe.threads;
+  const backend = given.backend ?? (await openBackend({ threads, device: recipe.device }));
+  const at = given.model?.backend.device ?? backend.device;
+  if (at === backend.device) return backend;
+  throw new RequestError({
+    code: "model-elsewhere",
+    what: `device: ${backend.device}, and the model that was passed is on ${at}`,
+    fix: `Load it with openBackend({ device: "${backend.device}" }), or set device: ${at}`,
+  });
 }
 
 /** The model of the recipe, with its adapter where it asks for one. */

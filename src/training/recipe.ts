@@ -1,9 +1,10 @@
 /**
  * A recipe fully determines a run. Every key has the same name in YAML, in `--set` and in the API; defaults are those of
- * docs/recipes.md. An unknown key is an error that names the nearest known one; a value that is not built yet says so.
+ * docs/recipes.md. An unknown key is an error that names the nearest known one.
  */
 import { stringify as toYaml } from "yaml";
 import { z } from "zod";
+import { devices } from "../engine/backends/backend.ts";
 import { type AdapterConfig, adapterSchema } from "../models/adapter/config.ts";
 import type { PackedId } from "../nn/packed/table.ts";
 import { RequestError, nearest } from "../errors.ts";
@@ -133,7 +134,7 @@ export const recipeSchema = z.strictObject({
       keep: count.default(2),
     })
     .prefault({}),
-  device: z.string().default("cpu"),
+  device: z.enum(devices).default("cpu"),
   threads: auto(count),
   memory: z.string().default("auto"),
 });
@@ -145,9 +146,6 @@ export type AdapterSetting = (AdapterConfig | { readonly from: string }) & {
 
 export type Recipe = Omit<z.output<typeof recipeSchema>, "adapter"> & { readonly adapter?: AdapterSetting };
 export type RecipeInput = z.input<typeof recipeSchema>;
-
-/** Values of keys that are agreed on but not built yet. */
-const notBuilt: readonly { key: string; built: readonly unknown[] }[] = [{ key: "device", built: ["cpu"] }];
 
 /** Checks a recipe and fills in defaults. `where` names its file in errors. */
 export function parseRecipe(value: unknown, where: string): Recipe {
@@ -169,20 +167,6 @@ export function parseRecipe(value: unknown, where: string): Recipe {
       where,
       fix: "Set one of them, for example method: dpo",
     });
-  }
-  for (const { key, built } of notBuilt) {
-    const given = key
-      .split(".")
-      .reduce<unknown>((v, part) => (v as Record<string, unknown> | undefined)?.[part], recipe);
-    if (!built.includes(given)) {
-      const instead = built.filter((v) => v !== undefined).join(", ");
-      throw new RequestError({
-        code: "not-built-yet",
-        what: `${key}: ${JSON.stringify(given)} is not built yet`,
-        where,
-        fix: instead ? `Use ${instead}` : `Leave ${key} out`,
-      });
-    }
   }
   return recipe;
 }

@@ -100,7 +100,7 @@ export async function referencesOf(prepared: Prepared): Promise<References> {
  */
 export function follow(reference: LanguageModel, policy: LanguageModel, mix: number): void {
   const merged = policy.adapter ? mergedCopy(policy) : policy;
-  const [r, p] = [reference.weights.flat, merged.weights.flat];
+  const [r, p] = [reference.weights.forWriting().flat, merged.weights.forReading().flat];
   for (let i = 0; i < r.length; i++) r[i] = mix * p[i] + (1 - mix) * r[i];
   if (policy.adapter) releaseCopy(merged, undefined);
 }

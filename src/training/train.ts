@@ -159,6 +159,7 @@ async function* runIn(
     ...updates.state,
     ...(references.sync && references.live && { reference: references.live.weights.flat }),
   };
+  if (options.resume) for (const array of Object.values(state)) backend.resident?.beforeWrite(array);
   const resumed = options.resume ? await loadNewestCheckpoint(folder.checkpoints, state) : undefined;
   let step = resumed?.step ?? 0;
   updates.count = resumed?.updates ?? step;
@@ -176,13 +177,15 @@ async function* runIn(
   const doctor = new Doctor();
   const began = performance.now() - (resumed?.seconds ?? 0) * 1000;
   const seconds = () => (performance.now() - began) / 1000;
-  const save = () =>
-    saveCheckpoint(
+  const save = () => {
+    for (const array of Object.values(state)) backend.resident?.beforeRead(array);
+    return saveCheckpoint(
       folder.checkpoints,
       { step, updates: updates.count, seconds: seconds(), running },
       state,
       run.keep,
     );
+  };
 
   const evaluateNow = async function* (): AsyncGenerator<TrainEvent> {
     if (!evaluator || evaluations.some((e) => e.step === step)) return;

@@ -49,7 +49,7 @@ export function trainedBy(model: LanguageModel, { slow, head }: Companions, seed
   const trained: Trained[] = [{ name: "policy", ...withGradients(weights), rate: 1, group: "policy" }];
   if (slow) {
     const copy = ParameterArray.allocate(backend, weights.layout);
-    copy.flat.set(weights.flat);
+    copy.flat.set(weights.forReading().flat);
     trained.push({ name: "slow", ...withGradients(copy), rate: slow.rate, group: "slow" });
   }
   if (head) {
@@ -73,7 +73,7 @@ export const headFile = "reward_head.safetensors";
 
 /** A copy of the head that is wanted after the run, under the names that sequence classifiers of `transformers` have. */
 export function keptHead(trained: readonly Trained[], { head }: Companions): TensorData[] | undefined {
-  const own = head?.kept && trained.find((t) => t.name === "head")?.weights;
+  const own = head?.kept && trained.find((t) => t.name === "head")?.weights.forReading();
   if (!own) return undefined;
   return own.layout.parameters.map(({ name, shape }) => ({
     name: `score.${name}`,

@@ -7,10 +7,10 @@ import type { Message } from "../../text/chat.ts";
 import { streamingDecoder } from "../../text/streaming.ts";
 import type { CommandModule } from "../command.ts";
 import { integer, number } from "../input.ts";
-import { openModel, rowBuilder } from "../model.ts";
+import { type ModelOptions, modelOptions, openModel, rowBuilder } from "../model.ts";
 import { styled } from "../output.ts";
 
-interface Options {
+interface Options extends ModelOptions {
   temperature: number;
   topP: number;
   maxTokens: number;
@@ -24,7 +24,7 @@ export const command: CommandModule = {
   summary: "Talk to a model. An empty line or Ctrl-D ends the talk; Ctrl-C ends an answer.",
   example: "prefopt chat assets/reviews --plain",
   configure(command) {
-    command
+    modelOptions(command)
       .argument("<model>", "model folder or GGUF file")
       .option("--temperature <t>", "0 is greedy", number("temperature"), 0.7)
       .option("--topP <p>", "keep the likeliest tokens up to this mass", number("topP"), 0.95)
@@ -33,7 +33,7 @@ export const command: CommandModule = {
       .option("--system <text>", "system message")
       .option("--plain", "continue the text instead of conversing")
       .action(async (path: string, options: Options) => {
-        const opened = await openModel(path);
+        const opened = await openModel(path, options);
         const { tokenizer, model } = opened;
         if (!tokenizer)
           throw new RequestError({

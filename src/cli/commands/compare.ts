@@ -1,6 +1,7 @@
 /** `prefopt compare`: how often one model's sample is preferred to another's on the same prompts. */
 import type { CommandModule } from "../command.ts";
 import { integer } from "../input.ts";
+import { modelOptions } from "../model.ts";
 import { print, printJson } from "../output.ts";
 import { type MeasureOptions, measure } from "./evaluate.ts";
 
@@ -10,7 +11,7 @@ export const command: CommandModule = {
     "Win rate of model A against model B on the same prompts under a reward function, with a bootstrap interval.",
   example: "prefopt compare runs/first assets/reviews --prompts assets/preferences/test.jsonl",
   configure(command) {
-    command
+    modelOptions(command)
       .argument("<a>", "model or run folder")
       .argument("<b>", "model or run folder")
       .requiredOption("--prompts <file>", "records whose prompts are sampled")

@@ -5,12 +5,12 @@ import { RequestError } from "../../errors.ts";
 import { rewardNamed } from "../../feedback/reward.ts";
 import type { CommandModule } from "../command.ts";
 import { integer } from "../input.ts";
-import { openModel, rowBuilder } from "../model.ts";
+import { type ModelOptions, modelOptions, openModel, rowBuilder } from "../model.ts";
 import { print, printJson, table } from "../output.ts";
 import { ProgressLine } from "../progress.ts";
 import { promptsOf } from "../prompts.ts";
 
-export interface MeasureOptions {
+export interface MeasureOptions extends ModelOptions {
   prompts: string;
   count: number;
   maxTokens: number;
@@ -26,7 +26,7 @@ export const command: CommandModule = {
     "Sample a model on prompts and measure reward, length, repetition, variety; with --reference also KL and win rate.",
   example: "prefopt evaluate runs/first --prompts assets/preferences/test.jsonl --reference assets/reviews",
   configure(command) {
-    command
+    modelOptions(command)
       .argument("<model>", "model or run folder")
       .requiredOption("--prompts <file>", "records whose prompts are sampled")
       .option("--count <n>", "different prompts to take", integer("count", 1), 256)
@@ -51,7 +51,7 @@ export const command: CommandModule = {
 export async function measure(path: string, options: MeasureOptions): Promise<Record<string, unknown>> {
   const progress = new ProgressLine(process.stderr);
   const reward = await rewardNamed(options.reward);
-  const opened = await openModel(path);
+  const opened = await openModel(path, options);
   const { tokenizer, model } = opened;
   if (!tokenizer)
     throw new RequestError({
@@ -76,7 +76,7 @@ export async function measure(path: string, options: MeasureOptions): Promise<Re
     progress.clear();
     return own;
   }
-  const reference = await openModel(options.reference);
+  const reference = await openModel(options.reference, options);
   const others = await sampleModel(reference.model, reference.tokenizer ?? tokenizer, prompts, {
     ...sampling,
     endIds: rowBuilder(reference).endIds,

@@ -6,10 +6,10 @@ import { samplingSchema } from "../../generation/sampling.ts";
 import { z } from "zod";
 import type { CommandModule } from "../command.ts";
 import { inputLines, integer, number } from "../input.ts";
-import { type OpenedModel, openModel, rowBuilder } from "../model.ts";
+import { type ModelOptions, type OpenedModel, modelOptions, openModel, rowBuilder } from "../model.ts";
 import { print } from "../output.ts";
 
-interface Options {
+interface Options extends ModelOptions {
   temperature: number;
   topK: number;
   topP: number;
@@ -33,7 +33,7 @@ export const command: CommandModule = {
     "Sample completions: one JSON object a line in (prompt, messages or promptIds), n lines out for each.",
   example: `prefopt generate assets/reviews --prompt "The film is" --n 3 --maxTokens 24`,
   configure(command) {
-    command
+    modelOptions(command)
       .argument("<model>", "model folder or GGUF file")
       .option("--prompt <text>", "a prompt instead of standard input")
       .option("--temperature <t>", "0 is greedy", number("temperature"), 1)
@@ -47,7 +47,7 @@ export const command: CommandModule = {
       .option("--json", "the output is JSON in any case")
       .action(async (path: string, options: Options) => {
         checkSampling(options);
-        const opened = await openModel(path);
+        const opened = await openModel(path, options);
         const prompts: number[][] = [];
         if (options.prompt !== undefined) prompts.push(idsOf({ prompt: options.prompt }, "--prompt", opened));
         else

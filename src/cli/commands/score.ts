@@ -7,7 +7,7 @@ import { isMany } from "../../data/record-kinds.ts";
 import { type RowScores, TextScorer } from "../../scoring/text-scorer.ts";
 import type { CommandModule } from "../command.ts";
 import { inputLines } from "../input.ts";
-import { openModel, rowBuilder } from "../model.ts";
+import { type ModelOptions, modelOptions, openModel, rowBuilder } from "../model.ts";
 import { print } from "../output.ts";
 
 /** Lines that are scored together. */
@@ -19,11 +19,11 @@ export const command: CommandModule = {
     "Log-probabilities of given completions: one JSON record a line in, one JSON object a line out, in order.",
   example: `echo '{"prompt": "The film is", "completion": " a delight."}' | prefopt score assets/reviews`,
   configure(command) {
-    command
+    modelOptions(command)
       .argument("<model>", "model folder or GGUF file")
       .option("--json", "the output is JSON in any case")
-      .action(async (path: string) => {
-        const opened = await openModel(path);
+      .action(async (path: string, options: ModelOptions) => {
+        const opened = await openModel(path, options);
         const builder = rowBuilder(opened);
         const scorer = new TextScorer(opened.model);
         let waiting: TokenRow[] = [];

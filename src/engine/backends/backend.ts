@@ -2,6 +2,7 @@
  * What runs compiled graphs. Three verbs: compile a model into a session, bind arrays to its inputs and outputs, run.
  * Arrays are views into memory that the caller owns; a back end that can will read and write them in place.
  */
+import type { Lowering } from "../lowering.ts";
 import type { DType } from "../tensor.ts";
 
 export type TensorArray = Float32Array | Float64Array | BigInt64Array | Int32Array | Uint16Array | Uint8Array;
@@ -36,8 +37,29 @@ export interface Session {
   release(): void;
 }
 
+/** What `device` may name. */
+export const devices = ["cpu", "webgpu", "cuda", "coreml", "dml"] as const;
+export type Device = (typeof devices)[number];
+
+/**
+ * Arrays that live on a device, with memory of the host behind them. A program's inputs travel there when the host has written them since,
+ * and nothing travels back until the host asks. Not to be called while a program runs.
+ */
+export interface ResidentMemory {
+  /** Before the host reads an array, or a part of one: brings what programs have written there. */
+  beforeRead(array: TensorArray): void;
+  /** Before the host writes one; `whole` where every element is written. Afterwards programs take it from the host. */
+  beforeWrite(array: TensorArray, whole?: boolean): void;
+  /** Makes an array zero, here and there. */
+  clear(array: TensorArray): void;
+  /** Bytes that have travelled so far: for tests and measurements. */
+  readonly travelled: { readonly toDevice: number; readonly toHost: number };
+}
+
 export interface Backend {
   readonly id: string;
+  /** Where programs compute. */
+  readonly device: Device;
   /** Whether a run holds up the event loop. */
   readonly blocking: boolean;
   readonly threads: number;
@@ -46,5 +68,11 @@ export interface Backend {
   free(memory: ArrayBuffer): void;
   /** Tells how much programs will need between their inputs and outputs, so that memory can be had in one piece. */
   reserve?(bytes: number): void;
+  /** Memory of `allocate` that programs compute with on the device itself; absent where they compute with it as it is. */
+  readonly resident?: ResidentMemory;
+  /** How operations are written that the device lacks or gets wrong; absent where there are none. */
+  readonly lowering?: Lowering;
+  /** The CPU back end beside this one, for what the device cannot do: it binds the same arrays, once they are read. */
+  readonly host?: Backend;
   compile(model: Uint8Array, options?: CompileOptions): Promise<Session>;
 }

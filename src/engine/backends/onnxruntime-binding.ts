@@ -24,6 +24,7 @@ export async function openOnnxRuntimeBinding({
   };
   return {
     id: "onnxruntime-binding",
+    device: "cpu",
     blocking: true,
     threads,
     allocate: (bytes) => new ArrayBuffer(Math.max(bytes, 1)),

@@ -10,6 +10,9 @@ import { onnxType } from "../onnx.ts";
 import type { Backend, Binding, CompileOptions, Session, TensorValue } from "./backend.ts";
 import { libraryPath } from "./runtime-library.ts";
 
+// Shaders are compiled within calls, by code that recurses deeper than koffi's 128 kB for calls on other threads.
+koffi.config({ async_stack_size: 4 * 2 ** 20 });
+
 /** Version of the C API that the positions belong to; any newer library serves it too. */
 const apiVersion = 22;
 
@@ -51,9 +54,9 @@ const releases = {
   ReleaseSessionOptions: 100,
 } as const;
 
-type Pointer = bigint;
-type Status = Pointer | null;
-interface NativeFunction {
+export type Pointer = bigint;
+export type Status = Pointer | null;
+export interface NativeFunction {
   (...args: unknown[]): Status;
   async(...args: unknown[]): void;
 }
@@ -72,15 +75,28 @@ const firstRegion = process.platform === "win32" ? 2 ** 28 : 2 ** 30; // there m
 
 const externalDataKey = "session.model_external_initializers_file_folder_path";
 
-let opened: Backend | undefined;
+let opened: (Backend & { readonly runtime: Runtime }) | undefined;
+
+/** What back ends on other devices share with this one. */
+export interface Runtime {
+  readonly env: Pointer;
+  readonly check: (status: Status) => void;
+  readonly made: (fn: NativeFunction, ...args: unknown[]) => Pointer;
+  /** Memory info of arrays of the host. */
+  readonly hostMemory: Pointer;
+  readonly sessionOptions: (options: CompileOptions) => Pointer;
+}
 
 /** The C API back end; one environment serves the process, so the first caller's options hold. */
-export function openOnnxRuntimeC(options: COptions = {}): Backend {
+export function openOnnxRuntimeC(options: COptions = {}): Backend & { readonly runtime: Runtime } {
   opened ??= open(options);
   return opened;
 }
 
-function open({ threads = usableCores(), spin = process.env.PREFOPT_SPIN !== "0" }: COptions): Backend {
+function open({
+  threads = usableCores(),
+  spin = process.env.PREFOPT_SPIN !== "0",
+}: COptions): Backend & { readonly runtime: Runtime } {
   const api = loadApi(libraryPath());
   const check = checker(api);
   const made = (fn: NativeFunction, ...args: unknown[]): Pointer => {
@@ -139,6 +155,8 @@ function open({ threads = usableCores(), spin = process.env.PREFOPT_SPIN !== "0"
 
   return {
     id: "onnxruntime-c",
+    device: "cpu",
+    runtime: { env, check, made, hostMemory: deviceMemory, sessionOptions },
     blocking: false,
     threads,
     allocate(bytes) {
@@ -228,24 +246,9 @@ function open({ threads = usableCores(), spin = process.env.PREFOPT_SPIN !== "0"
   };
 }
 
-/** Reads OrtApi out of the library: OrtGetApiBase() → { GetApi, GetVersionString }, GetApi(version) → the table. */
+/** Reads OrtApi out of the library. */
 function loadApi(path: string): Api {
-  const library = koffi.load(path);
-  const base = library.func("void *OrtGetApiBase()")() as Pointer;
-  const [getApi] = koffi.decode(base, "uintptr_t", 2) as (number | bigint)[];
-  const api = koffi.call(BigInt(getApi), koffi.proto("void *(uint32_t)"), apiVersion) as Pointer | null;
-  if (api === null) {
-    throw new WorkError({
-      code: "runtime-too-old",
-      what: `ONNX Runtime does not speak version ${apiVersion} of its C API`,
-      where: path,
-      fix: "Install onnxruntime-node 1.22 or newer",
-    });
-  }
-  const at = (index: number, prototype: string): unknown => {
-    const [address] = koffi.decode(BigInt(api) + BigInt(8 * index), "uintptr_t", 1) as (number | bigint)[];
-    return koffi.decode(BigInt(address), koffi.proto(prototype));
-  };
+  const at = apiOf(path, apiVersion);
   const functions = Object.entries(table).map(([name, [index, args]]) => [
     name,
     at(index, `void *(${args})`),
@@ -253,6 +256,26 @@ function loadApi(path: string): Api {
   const frees = Object.entries(releases).map(([name, index]) => [name, at(index, "void (void *)")]);
   const message = at(2, "const char *(void *)");
   return { ...Object.fromEntries([...functions, ...frees]), message } as Api & { message: unknown };
+}
+
+/** What finds a function of OrtApi by its position: OrtGetApiBase() → { GetApi, GetVersionString }, GetApi(version) → the table. */
+export function apiOf(path: string, version: number): (index: number, prototype: string) => unknown {
+  const library = koffi.load(path);
+  const base = library.func("void *OrtGetApiBase()")() as Pointer;
+  const [getApi] = koffi.decode(base, "uintptr_t", 2) as (number | bigint)[];
+  const api = koffi.call(BigInt(getApi), koffi.proto("void *(uint32_t)"), version) as Pointer | null;
+  if (api === null) {
+    throw new WorkError({
+      code: "runtime-too-old",
+      what: `ONNX Runtime does not speak version ${version} of its C API`,
+      where: path,
+      fix: `Install onnxruntime-node 1.${version} or newer`,
+    });
+  }
+  return (index, prototype) => {
+    const [address] = koffi.decode(BigInt(api) + BigInt(8 * index), "uintptr_t", 1) as (number | bigint)[];
+    return koffi.decode(BigInt(address), koffi.proto(prototype));
+  };
 }
 
 /** Turns a returned status into a thrown error. */
@@ -267,7 +290,11 @@ function checker(api: Api): (status: Status) => void {
 }
 
 /** Calls a native function on another thread. */
-function finished(check: (status: Status) => void, fn: NativeFunction, ...args: unknown[]): Promise<void> {
+export function finished(
+  check: (status: Status) => void,
+  fn: NativeFunction,
+  ...args: unknown[]
+): Promise<void> {
   return new Promise((resolve, reject) => {
     fn.async(...args, (error: Error | null, status: Status) => {
       try {
@@ -282,12 +309,12 @@ function finished(check: (status: Status) => void, fn: NativeFunction, ...args: 
 }
 
 /** Zero-terminated bytes in memory that stays where it is as long as the object lives. */
-function cString(text: string): { bytes: Uint8Array; address: bigint } {
+export function cString(text: string): { bytes: Uint8Array; address: bigint } {
   const bytes = new TextEncoder().encode(`${text}\0`);
   return { bytes, address: addressOf(bytes) };
 }
 
 /** The native address of a typed array's first element. */
-function addressOf(array: ArrayBufferView): bigint {
+export function addressOf(array: ArrayBufferView): bigint {
   return BigInt(koffi.address(array.buffer)) + BigInt(array.byteOffset);
 }

@@ -1,15 +1,17 @@
 /**
  * The table of back ends, and the choice among them: the C API by default, the JavaScript binding where koffi
- * cannot load. `PREFOPT_BACKEND` names one.
+ * cannot load. `PREFOPT_BACKEND` names one. Other devices than the CPU have a back end of their own.
  */
 import { RequestError, nearest } from "../../errors.ts";
-import type { Backend } from "./backend.ts";
+import { type Backend, type Device, devices } from "./backend.ts";
 
 export interface BackendOptions {
   /** A name of the table below; absent: the first that works. */
   id?: string;
   /** Threads; absent: the cores this process may use. */
   threads?: number;
+  /** Where to compute; default: cpu. */
+  device?: string;
 }
 
 const backends: Readonly<Record<string, (options: BackendOptions) => Promise<Backend>>> = {
@@ -18,6 +20,9 @@ const backends: Readonly<Record<string, (options: BackendOptions) => Promise<Bac
 };
 
 export async function openBackend(options: BackendOptions = {}): Promise<Backend> {
+  const device = deviceNamed(options.device ?? "cpu");
+  if (device !== "cpu")
+    return (await import("./onnxruntime-device.ts")).openOnnxRuntimeDevice(device, options);
   const id = options.id ?? process.env.PREFOPT_BACKEND;
   if (id !== undefined) {
     const open = backends[id];
@@ -37,4 +42,15 @@ export async function openBackend(options: BackendOptions = {}): Promise<Backend
     if (error instanceof RequestError) throw error;
     return backends["onnxruntime-binding"](options);
   }
+}
+
+function deviceNamed(name: string): Device {
+  const device = devices.find((d) => d === name);
+  if (device) return device;
+  const guess = nearest(name, devices);
+  throw new RequestError({
+    code: "unknown-device",
+    what: `there is no device "${name}"`,
+    fix: guess ? `Did you mean ${guess}?` : `Known: ${devices.join(", ")}`,
+  });
 }

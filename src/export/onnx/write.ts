@@ -20,7 +20,8 @@ const alignment = 64;
 export async function writeOnnx(model: LanguageModel, folder: string): Promise<readonly string[]> {
   const { graph, outputs, tables, warnings } = decoderGraph(model.architecture);
   const numbers = new Map(tables.map(({ name, data }) => [name, data]));
-  for (const { name } of model.architecture.parameters) numbers.set(name, model.weights.view(name));
+  for (const { name } of model.architecture.parameters)
+    numbers.set(name, model.weights.forReading().view(name));
   const used = inputsOf(graph, outputs).flatMap(({ id }) => {
     const data = numbers.get(id);
     return data ? [{ id, data }] : [];

@@ -59,7 +59,7 @@ export function newAdapter(
 /** The same adapter with a copy of its weights. */
 export function copyOfAdapter(adapter: Adapter, backend: Backend): Adapter {
   const weights = ParameterArray.allocate(backend, adapter.weights.layout);
-  weights.flat.set(adapter.weights.flat);
+  weights.flat.set(adapter.weights.forReading().flat);
   return { ...adapter, weights };
 }
 

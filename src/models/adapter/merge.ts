@@ -20,6 +20,8 @@ export function mergedCopy(model: LanguageModel): LanguageModel {
 /** Writes the merged weights of a model into an array of its layout, which may be the model's own. */
 export function mergeInto(model: LanguageModel, target: ParameterArray): void {
   const { adapter } = model;
+  adapter?.weights.forReading();
+  target.forWriting({ whole: target !== model.weights });
   const modules = new Map(adapter?.modules.map((m) => [m.weight.name, m]));
   const own = new Set(adapter?.weights.layout.parameters.map((p) => p.name));
   for (const { name } of model.architecture.parameters) {

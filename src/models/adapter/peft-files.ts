@@ -100,10 +100,11 @@ export async function writeAdapter(model: LanguageModel, folder: string): Promis
     inOut: adapter.modules.some((m) => m.weight.linear === "in-out"),
   });
   await writeFileAtomic(joinPath(folder, adapterConfigFile), `${JSON.stringify(json, null, 2)}\n`);
-  const tensors = adapter.weights.layout.parameters.map((p) => ({
+  const weights = adapter.weights.forReading();
+  const tensors = weights.layout.parameters.map((p) => ({
     name: prefix + p.name,
     shape: p.shape.map((d) => d.size),
-    data: adapter.weights.view(p.name),
+    data: weights.view(p.name),
   }));
   await writeSafetensors(joinPath(folder, weightsFile), tensors);
 }
