@@ -103,7 +103,8 @@ for (const share of [0.25, 0.5, 0.75]) {
   shared.release();
   apart.release();
 }
-if (values.json) console.log(JSON.stringify({ results, shape, machine: machine(backend), versions: versions() }));
+if (values.json)
+  console.log(JSON.stringify({ results, shape, machine: machine(backend), versions: versions() }));
 else {
   const lines = results.map((r) => [
     `${100 * r.promptShare} %`,

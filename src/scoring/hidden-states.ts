@@ -5,6 +5,8 @@
 import { Graph } from "../engine/graph.ts";
 import { gatherRows } from "../engine/ops/indexing.ts";
 import { compile } from "../engine/program.ts";
+import type { Tensor } from "../engine/tensor.ts";
+import { RequestError } from "../errors.ts";
 import { declareModel, modelArrays } from "../models/declare.ts";
 import type { LanguageModel } from "../models/language-model.ts";
 import type { PackShape, RoleLayout } from "./layout.ts";
@@ -16,9 +18,22 @@ import { batchArrays, declareBatch, hiddenStates } from "./text-graph.ts";
 export class HiddenStates {
   readonly #model: LanguageModel;
   readonly #programs = new ProgramCache();
+  readonly #layer: number;
 
-  constructor(model: LanguageModel) {
+  /**
+   * `layer` chooses whose states: 0 is the embedding's output, k what the k-th layer makes of it, the number of layers (the default) the
+   * last one's after the final norm. Throws where the model has no such layer.
+   */
+  constructor(model: LanguageModel, layer = model.architecture.layers) {
+    if (!Number.isInteger(layer) || layer < 0 || layer > model.architecture.layers) {
+      throw new RequestError({
+        code: "no-such-layer",
+        what: `there is no layer ${layer}`,
+        fix: `Choose one from 0, the embedding, to ${model.architecture.layers}`,
+      });
+    }
     this.#model = model;
+    this.#layer = layer;
   }
 
   /** States that predict each scored token of all roles, [scored, hidden] flat; overwritten by the next call of this shape. */
@@ -34,7 +49,9 @@ export class HiddenStates {
     const graph = new Graph();
     const declared = declareModel(graph, this.#model);
     const inputs = declareBatch(graph, architecture, shape, roles);
-    const states = gatherRows(hiddenStates(architecture, declared.weights, inputs), inputs.index);
+    const found: Tensor[] = [];
+    hiddenStates(architecture, declared.weights, inputs, { observe: (x) => found.push(x) });
+    const states = gatherRows(found[this.#layer], inputs.index);
     const program = await compile(backend, graph, { states });
     return new ReusableProgram(program, modelArrays(this.#model));
   }

@@ -106,7 +106,7 @@ export function hiddenStates(
   model: CausalLm,
   weights: Weights,
   batch: BatchInputs,
-  options: Pick<HiddenOptions, "recompute"> = {},
+  options: HiddenOptions = {},
 ): Tensor {
   const masks = layerMasks(batch.mask, batch.tokens.positions, model.attention.layers);
   const attend = fullAttention(model.attention, batch.rows, batch.time, masks);
