@@ -1,4 +1,5 @@
 /** JSON lines on standard input, and options that are read alike by several commands. */
+import { Option } from "commander";
 import { type JsonLine, readJsonlStream } from "../formats/jsonl.ts";
 import { RequestError } from "../errors.ts";
 
@@ -63,3 +64,9 @@ export function integer(name: string, least = 0): (value: string) => number {
     return n;
   };
 }
+
+/** `--set key=value`, which may be given several times. */
+export const setOption = (): Option =>
+  new Option("--set <key=value>", "set a key of the recipe; may be given several times")
+    .argParser((value: string, before: string[]) => [...before, value])
+    .default([]);

@@ -4,6 +4,7 @@ import { gigabytes } from "../../training/memory-plan.ts";
 import { type RunPlan, planRun } from "../../training/plan.ts";
 import { loadRecipe } from "../../training/recipe.ts";
 import type { CommandModule } from "../command.ts";
+import { setOption } from "../input.ts";
 import { duration, print, printJson, table } from "../output.ts";
 
 interface Options {
@@ -18,12 +19,7 @@ export const command: CommandModule = {
   configure(command) {
     command
       .argument("<recipe>", "YAML file")
-      .option(
-        "--set <key=value>",
-        "set a key of the recipe; may be given several times",
-        (v: string, list: string[]) => [...list, v],
-        [],
-      )
+      .addOption(setOption())
       .option("--json", "print one line of JSON")
       .action(async (path: string, { set, json }: Options) => {
         const recipe = await loadRecipe(path, set);

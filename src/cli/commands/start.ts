@@ -3,6 +3,7 @@ import { joinPath, resolvePath, writeFileAtomic } from "../../formats/files.ts";
 import { termsOf } from "../../methods/terms.ts";
 import { loadRecipe } from "../../training/recipe.ts";
 import type { CommandModule } from "../command.ts";
+import { setOption } from "../input.ts";
 import { duration, print, printJson, styled } from "../output.ts";
 import { resultTable, runAndShow, sampleLines } from "../run-view.ts";
 import { newRunName } from "./train.ts";
@@ -23,7 +24,7 @@ export const command: CommandModule = {
   configure(command) {
     command
       .option("--out <folder>", "the run's folder; default: a new one under runs/")
-      .option("--set <key=value>", "set a key of the recipe", (v: string, list: string[]) => [...list, v], [])
+      .addOption(setOption())
       .option("--json", "print the result as one line of JSON, the last on stdout")
       .action(async (options: Options) => {
         const started = performance.now();

@@ -4,6 +4,7 @@ import { baseName, joinPath, resolvePath } from "../../formats/files.ts";
 import { termsOf } from "../../methods/terms.ts";
 import { loadRecipe } from "../../training/recipe.ts";
 import type { CommandModule } from "../command.ts";
+import { setOption } from "../input.ts";
 import { print, printJson } from "../output.ts";
 import { resultTable, runAndShow } from "../run-view.ts";
 
@@ -21,12 +22,7 @@ export const command: CommandModule = {
   configure(command) {
     command
       .argument("<recipe>", "YAML file")
-      .option(
-        "--set <key=value>",
-        "set a key of the recipe; may be given several times",
-        (v: string, list: string[]) => [...list, v],
-        [],
-      )
+      .addOption(setOption())
       .option("--out <folder>", "the run's folder; default: a new one under run.folder")
       .option("--resume", "go on with the run in --out; starts it where there is none yet")
       .option("--json", "print the result as one line of JSON; progress goes to stderr")

@@ -140,7 +140,7 @@ function open({
   let regionBytes = 0;
   /**
    * Gives the arena one large region. It would otherwise grow by a region for each tensor that fits nowhere, and programs of another
-   * shape could not use what lies in pieces: 12 shapes of a 135M step took 4.2 GB, and take 2.5 GB in one region. Pages that are never
+   * shape could not use what lies in pieces: 12 shapes of a 135M step took 4.2 GB, and take 2.9 GB in one region. Pages that are never
    * written to cost nothing, but the arena's own notes are 3 % of a region.
    */
   const reserve = (bytes: number) => {

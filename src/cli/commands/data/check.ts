@@ -7,7 +7,7 @@ import { WorkError } from "../../../errors.ts";
 import { writeFileAtomic } from "../../../formats/files.ts";
 import type { CommandModule } from "../../command.ts";
 import { dataSource } from "../../data-source.ts";
-import { integer } from "../../input.ts";
+import { integer, setOption } from "../../input.ts";
 import { interruptible } from "../../interrupt.ts";
 import { print, printJson, styled } from "../../output.ts";
 import { ProgressLine } from "../../progress.ts";
@@ -39,12 +39,7 @@ export const command: CommandModule = {
       .option("--model <model>", "model whose tokenizer and template are checked; a recipe names its own")
       .option("--against <held-out>", "held-out data that must not be in it; a recipe names its own")
       .option("--format <format>", "format of the data; default: told from the rows")
-      .option(
-        "--set <key=value>",
-        "set a key of the recipe; may be given several times",
-        (v: string, list: string[]) => [...list, v],
-        [],
-      )
+      .addOption(setOption())
       .option("--seed <n>", "seed of what is drawn", integer("seed"), 1)
       .option("--html <file>", "write a self-contained page")
       .option("--strict", "exit with status 1 where there are errors")

@@ -16,6 +16,7 @@ import { unreadLines } from "../../../data/unread.ts";
 import { RequestError } from "../../../errors.ts";
 import { writeFileAtomic } from "../../../formats/files.ts";
 import type { CommandModule } from "../../command.ts";
+import { setOption } from "../../input.ts";
 import { dataSource } from "../../data-source.ts";
 import { print, printJson, styled } from "../../output.ts";
 
@@ -41,12 +42,7 @@ export const command: CommandModule = {
       .option("--records <n..m>", "records to show, from 1", range, [1, 3] as const)
       .option("--eval", "of a recipe, the held-out data")
       .option("--format <format>", "format of the data; default: told from the rows")
-      .option(
-        "--set <key=value>",
-        "set a key of the recipe; may be given several times",
-        (v: string, list: string[]) => [...list, v],
-        [],
-      )
+      .addOption(setOption())
       .option("--ids", "show token ids")
       .option("--html <file>", "write a self-contained page")
       .option("--json", "print the result as one line of JSON")
