@@ -76,6 +76,8 @@ export interface LayoutOptions {
   readonly hidden?: number;
   /** Completions must stand in rows of their own. */
   readonly apart?: boolean;
+  /** Look for the length of rows that is filled best, and not among few: for callers who plan their shapes. */
+  readonly fine?: boolean;
   /** Shapes that programs are compiled for anyway: the cheapest that holds the batch is taken, where one does. */
   readonly shapes?: readonly PackShape[];
 }
@@ -89,7 +91,7 @@ const stretches = [1, 1.5, 2, 3, 4];
 export function layoutOf(
   records: readonly Scorable[],
   roles: readonly RoleLayout[],
-  { slots = records.length, hidden = 64, apart, shapes = [] }: LayoutOptions = {},
+  { slots = records.length, hidden = 64, apart, fine = false, shapes = [] }: LayoutOptions = {},
 ): Layout {
   const cuts = (apart ? [true] : [false, true]).map((own) => segmentsOf(records, roles, own));
   // Apart and shared are the same where no prompt has several completions.
@@ -105,7 +107,7 @@ export function layoutOf(
       records: slots,
     };
     const given = shapes.filter((s) => s.time >= longest && holds(s, least));
-    const times = [...new Set(stretches.map((f) => roundedUp(longest * f)))];
+    const times = fine ? fineTimes(longest) : [...new Set(stretches.map((f) => roundedUp(longest * f)))];
     const own = times.map((time) => ({ rows: 0, time, ...least }));
     for (const wanted of given.length > 0 ? given : own) {
       const placed = place(segments, wanted.time);
@@ -117,6 +119,13 @@ export function layoutOf(
   }
   // A shape that holds the numbers may still be too small for the rows: then the batch gets one of its own.
   return best ?? layoutOf(records, roles, { slots, hidden, apart });
+}
+
+/** Lengths of rows to choose among, from the longest segment to four times that. */
+function fineTimes(longest: number): number[] {
+  const step = Math.max(8, 8 * Math.round(longest / 96));
+  const first = Math.ceil(longest / step) * step;
+  return Array.from({ length: Math.ceil((3 * first) / step) + 1 }, (_, i) => first + i * step);
 }
 
 /**

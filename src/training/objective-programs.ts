@@ -260,7 +260,7 @@ export class ObjectivePrograms {
 
   #shapeOf({ piece, slots }: Piece): PackShape {
     const { rope, hiddenSize } = this.#options.model.architecture;
-    const options = { slots, hidden: hiddenSize, apart: rope.dependsOnLength };
+    const options = { slots, hidden: hiddenSize, apart: rope.dependsOnLength, fine: true };
     return layoutOf(piece, this.#roles, options).shape;
   }
 

@@ -88,9 +88,7 @@ function affine(
   const own = madeAgain(weight, x);
   const y = graph.node("Gemm", bias ? [x, own, bias] : [x, own], { shape: [tokens, outer] }, { transB });
   return graph.record(y, bias ? [x, weight, bias] : [x, weight], (dy, { wants, soFar }) => [
-    wants[0]
-      ? graph.node("Gemm", [dy, madeAgain(weight, dy)], { shape: x.shape }, { transB: 1 - transB })
-      : undefined,
+    wants[0] ? inputGradient(x, [dy, madeAgain(weight, dy)], soFar(x), 1 - transB) : undefined,
     wants[1] ? weightGradient(transB ? [dy, x] : [x, dy], weight, soFar(weight)) : undefined,
     bias && wants[2]
       ? graph.node("ReduceSum", [dy, graph.integers([0])], { shape: bias.shape }, { keepdims: 0 })
@@ -119,6 +117,18 @@ export function scaledProductOnto(base: Tensor, x: Tensor, weight: Tensor, scale
       dWeight && before ? { including: dWeight } : dWeight,
     ];
   });
+}
+
+/** dy W, added to the gradient so far where there is one: of an input of several products one pass over memory less each. */
+function inputGradient(
+  x: Tensor,
+  factors: readonly Tensor[],
+  before: Tensor | undefined,
+  transB: number,
+): InputGradient {
+  const inputs = before ? [...factors, before] : factors;
+  const product = x.graph.node("Gemm", inputs, { shape: x.shape }, { transB });
+  return before ? { including: product } : product;
 }
 
 /** A gradient aᵀ b, added to the gradient so far where there is one: the product does that at no cost. */
