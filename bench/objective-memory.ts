@@ -10,7 +10,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { loadRecords } from "../src/data/load-records.ts";
 import { buildRows } from "../src/data/rows.ts";
-import { formats } from "../src/data/records.ts";
+import { formats } from "../src/data/record-formats.ts";
 import { completionsOf, rolesIn } from "../src/data/token-row.ts";
 import { openBackend } from "../src/engine/backends/open.ts";
 import { termsOf } from "../src/methods/terms.ts";

@@ -1,6 +1,6 @@
 /** What `prefopt data` looks at: a data file with a model, or the data of a recipe, read as its run would read them. */
 import type { RecordKind } from "../data/record-kinds.ts";
-import type { DataKind } from "../data/records.ts";
+import type { DataKind } from "../data/record-formats.ts";
 import type { RowBuilder } from "../data/rows.ts";
 import { RequestError } from "../errors.ts";
 import { termsOf } from "../methods/terms.ts";

@@ -1,6 +1,7 @@
 /** Rows of tables, whose cells are all text, as records. */
 import { parseJson } from "../formats/parse-json.ts";
-import { type DataKind, type Parsed, parseRecord } from "./records.ts";
+import type { DataKind } from "./record-formats.ts";
+import { type Parsed, parseRecord } from "./records.ts";
 
 /**
  * The record of a row whose cells are all text. Where a field must be something else, its cell is read as JSON (numbers,

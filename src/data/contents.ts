@@ -5,7 +5,7 @@
 import type { Message } from "../text/chat.ts";
 import { type Encoder, type Given, needTokenizer, withEnd } from "./encode.ts";
 import type { Source } from "./load-records.ts";
-import { type DataKind, type DataRecord, formats } from "./records.ts";
+import { type DataKind, type DataRecord, formats } from "./record-formats.ts";
 
 /** One question with named answers; `prefix` is a part of the answer that is only given. */
 export interface Asked {

@@ -8,7 +8,8 @@ import { chatMl } from "../text/chatml.ts";
 import { makeTokenizer } from "../text/tokenizer.ts";
 import { writeRows } from "../formats/rows.ts";
 import { loadRecords } from "./load-records.ts";
-import { type DataRecord, formats, parseRecord } from "./records.ts";
+import { type DataRecord, formats } from "./record-formats.ts";
+import { parseRecord } from "./records.ts";
 import { type RowBuilder, buildRow } from "./rows.ts";
 import { completionsOf, promptOfRow, rolesIn } from "./token-row.ts";
 

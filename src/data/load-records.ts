@@ -5,7 +5,8 @@
 import { RequestError } from "../errors.ts";
 import type { Detected } from "./formats/detect.ts";
 import { type ReadRow, openData, readData } from "./formats/read-data.ts";
-import type { DataKind, DataRecord, Problem } from "./records.ts";
+import type { DataKind, DataRecord } from "./record-formats.ts";
+import type { Problem } from "./records.ts";
 
 /** Where a record came from. */
 export interface Source {

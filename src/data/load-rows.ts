@@ -12,7 +12,7 @@ import { openData } from "./formats/read-data.ts";
 import { type Skipped, type Source, hinted, noRecords, showSource } from "./load-records.ts";
 import { unpackRows } from "./packed-rows.ts";
 import type { RecordKind } from "./record-kinds.ts";
-import type { DataKind } from "./records.ts";
+import type { DataKind } from "./record-formats.ts";
 import { type KeptRows, keepRows, loadKeptRows, rowCachePath } from "./row-cache.ts";
 import { type MadeRows, type RawLine, type RowJob, builderOf, makeRows } from "./row-job.ts";
 import type { PackedBatch, RowWorkerSetting } from "./row-worker.ts";

@@ -17,7 +17,7 @@ import { sha256, sha256OfFile } from "../formats/sha256.ts";
 import type { Detected } from "./formats/detect.ts";
 import type { Skipped } from "./load-records.ts";
 import { type PackedRows, packRows, unpackRows } from "./packed-rows.ts";
-import type { DataKind } from "./records.ts";
+import type { DataKind } from "./record-formats.ts";
 import type { RowJob } from "./row-job.ts";
 import type { TokenRow } from "./token-row.ts";
 

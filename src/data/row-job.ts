@@ -8,7 +8,8 @@ import { interpret } from "./formats/interpret.ts";
 import type { DataFormatName } from "./formats/table.ts";
 import { type Source, namesUnread } from "./load-records.ts";
 import type { RecordKind } from "./record-kinds.ts";
-import { type DataKind, type Problem, formats } from "./records.ts";
+import { type DataKind, formats } from "./record-formats.ts";
+import type { Problem } from "./records.ts";
 import { type RowBuilder, type RowLimits, type RowSettings, buildRows } from "./rows.ts";
 import type { TokenRow } from "./token-row.ts";
 

@@ -7,7 +7,7 @@ import { contentsOf } from "./contents.ts";
 import type { Encoder } from "./encode.ts";
 import { type Source, showSource } from "./load-records.ts";
 import type { RecordKind } from "./record-kinds.ts";
-import { type DataRecord, formats } from "./records.ts";
+import { type DataRecord, formats } from "./record-formats.ts";
 import type { RowDraft, RowSettings } from "./row-kinds/row-kind.ts";
 import { rowKinds } from "./row-kinds/table.ts";
 import { type Part, type TokenRow, type TokenTree, branchLength, completionsOf } from "./token-row.ts";

@@ -4,7 +4,7 @@
  */
 import { nearest } from "../errors.ts";
 import type { DataFormatName } from "./formats/table.ts";
-import { recordFields } from "./records.ts";
+import { recordFields } from "./record-formats.ts";
 
 /** What data files commonly carry for people and tools, not for training; case and underscores do not count. */
 const carried: ReadonlySet<string> = new Set(

@@ -2,7 +2,7 @@
  * What an objective needs, found by looking: it is built with its defaults and with every value of its options that have few,
  * and what it touches is noted. So documentation and `prefopt methods` cannot say anything else than the code does.
  */
-import { type DataKind, formats } from "../data/records.ts";
+import { type DataKind, formats } from "../data/record-formats.ts";
 import type { Objective, ObjectiveFamily } from "../objectives/definition.ts";
 import { leastOptions, optionFacts } from "../objectives/option-facts.ts";
 import { touchedBy } from "../objectives/touched.ts";

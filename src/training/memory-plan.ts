@@ -6,7 +6,8 @@ import { availableBytes, residentBytes } from "../engine/backends/host-memory.ts
 import { RequestError } from "../errors.ts";
 import { parameterCounts } from "../models/declare.ts";
 import type { TokenRow } from "../data/token-row.ts";
-import { ObjectivePrograms, type ProgramOptions } from "./objective-programs.ts";
+import type { ProgramOptions } from "./objective-graph.ts";
+import { ObjectivePrograms } from "./objective-programs.ts";
 import { batchIndices } from "./order.ts";
 import type { Prepared } from "./prepare.ts";
 import { copiedModels } from "./references.ts";

@@ -3,37 +3,24 @@
  * Objective and model are one graph; a program is compiled per shape and kept. A batch may be cut into pieces in any way:
  * every piece knows the size of the whole batch, so its share of the loss and of the gradient is the same.
  */
-import { promptSuffix } from "../data/record-kinds.ts";
-import type { RecordKind } from "../data/record-kinds.ts";
 import { withMismatched } from "../data/row-kinds/unpaired.ts";
 import { type TokenRow, completionsOf, tokensOf } from "../data/token-row.ts";
 import type { TensorArray } from "../engine/backends/backend.ts";
-import { gradients as differentiate } from "../engine/gradient.ts";
-import { Graph } from "../engine/graph.ts";
-import { add } from "../engine/ops/elementwise.ts";
-import { segmentSum } from "../engine/ops/indexing.ts";
 import { peakBytes } from "../engine/memory.ts";
-import { sum } from "../engine/ops/reduce.ts";
-import { compile } from "../engine/program.ts";
-import type { Tensor } from "../engine/tensor.ts";
-import { modelArrays } from "../models/declare.ts";
-import type { LanguageModel } from "../models/language-model.ts";
-import { type Term, combine } from "../objectives/combined.ts";
 import { evaluateExamples } from "../objectives/evaluate-examples.ts";
 import type { RunningMean } from "../objectives/given-batch.ts";
-import type { Touched } from "../objectives/touched.ts";
 import { HiddenStates } from "../scoring/hidden-states.ts";
-import { type PackShape, layoutOf, rowCost } from "../scoring/layout.ts";
-import { type PackedBatch, pack } from "../scoring/packing.ts";
-import { type RoleRequest, batchArrays } from "../scoring/text-graph.ts";
-import { planShapes } from "../scoring/shape-plan.ts";
+import type { PackShape } from "../scoring/layout.ts";
+import type { PackedBatch } from "../scoring/packing.ts";
 import { ProgramCache } from "../scoring/program-cache.ts";
-import { ReusableProgram } from "../scoring/reusable-program.ts";
+import { type RoleRequest, batchArrays } from "../scoring/text-graph.ts";
 import { type RowScores, TextScorer } from "../scoring/text-scorer.ts";
-import { type Coefficients, WholeBatchScores, coefficientArrays, weightedSum } from "./coupled-scores.ts";
-import { PackedScores, batchTotals, scoreArrays } from "./packed-scores.ts";
-import { averages, buildScores, referencePrefix, referenceStates, roleRequests } from "./score-graph.ts";
-import { type Trained, companionsOf, prefixOf } from "./trained.ts";
+import { BatchLayouts, LaidOut } from "./batch-layouts.ts";
+import { WholeBatchScores, coefficientArrays } from "./coupled-scores.ts";
+import { type PieceWork, type ProgramOptions, buildPiece, compilePiece } from "./objective-graph.ts";
+import { batchTotals, scoreArrays } from "./packed-scores.ts";
+import { averages, referenceStates, roleRequests } from "./score-graph.ts";
+import { companionsOf } from "./trained.ts";
 
 /** What one batch gave, a value a record. */
 export interface BatchResult {
@@ -58,28 +45,6 @@ export interface BatchResult {
   readonly sharedPrompts: boolean;
 }
 
-export interface ProgramOptions {
-  readonly model: LanguageModel;
-  readonly terms: readonly Term[];
-  readonly touched: Touched;
-  readonly kind: RecordKind;
-  /** Optional record fields that occur in the data. */
-  readonly fields: ReadonlySet<string>;
-  /** Roles that occur in the data. */
-  readonly present: ReadonlySet<string>;
-  /** Everything that has parameters in the graph; without gradients only weights count. */
-  readonly trained: readonly Trained[];
-  readonly computeGradients: boolean;
-  /** The reference, where something of it cannot be computed beforehand. */
-  readonly reference?: LanguageModel;
-  /** Score everything with the reference as it is now, nothing from before. */
-  readonly liveReference?: boolean;
-  readonly maxLength: number;
-  readonly seed: number;
-  /** Compute layers a second time for their gradients instead of keeping what is inside of them. */
-  readonly recompute?: boolean;
-}
-
 /** Where in its run a batch stands. */
 export interface BatchContext {
   readonly step: number;
@@ -93,13 +58,15 @@ export class ObjectivePrograms {
   readonly #options: ProgramOptions;
   readonly #roles: readonly RoleRequest[];
   readonly #programs = new ProgramCache();
-  #shapes: readonly PackShape[] = [];
+  readonly #layouts: BatchLayouts;
   readonly #referenceScorer: TextScorer | undefined;
   readonly #referenceStates: HiddenStates | undefined;
 
   constructor(options: ProgramOptions) {
     this.#options = options;
     this.#roles = roleRequests(options.kind, options.touched, (role) => options.present.has(role));
+    const coupled = options.terms.some((t) => t.objective.coupled);
+    this.#layouts = new BatchLayouts(options.model.architecture, this.#roles, coupled);
     this.#referenceScorer = options.reference && new TextScorer(options.reference);
     this.#referenceStates = options.reference && new HiddenStates(options.reference);
   }
@@ -124,17 +91,13 @@ export class ObjectivePrograms {
     return { ...result, referenceLogps: summed(scores, Object.keys(result.logps)) };
   }
 
-  /**
-   * Chooses the shapes of a run beforehand, from batches that are `share` of it. Returns one shape a piece as it is laid out then, the costliest first.
-   */
+  /** Chooses the shapes of a run beforehand, from batches that are `share` of it. Returns them, the costliest first. */
   plan(batches: readonly (readonly TokenRow[])[], microBatch: number, share = 1): readonly PackShape[] {
-    const { hiddenSize, layers, vocabularySize } = this.#options.model.architecture;
-    const uses = batches.flatMap((rows) =>
-      this.#pieces(this.#rowsOf(rows), microBatch).map((p) => this.#shapeOf(p)),
+    return this.#layouts.plan(
+      batches.map((rows) => this.#rowsOf(rows)),
+      microBatch,
+      share,
     );
-    this.#shapes = planShapes(uses, { hidden: hiddenSize, layers, vocabulary: vocabularySize }, share);
-    const cost = (shape: PackShape) => rowCost(shape, hiddenSize);
-    return [...this.#shapes].sort((a, b) => cost(b) - cost(a));
   }
 
   /** Frees its programs and what they worked with. */
@@ -157,8 +120,8 @@ export class ObjectivePrograms {
     const lists = { loss: [] as number[], logp: named(), reward: named(), metric: named() };
     const laid = new LaidOut();
     let loss = 0;
-    for (const { start, piece, slots } of this.#pieces(rows, microBatch)) {
-      const batch = this.#pack(piece, slots);
+    for (const { start, piece, slots } of this.#layouts.pieces(rows, microBatch)) {
+      const batch = this.#layouts.pack(piece, slots);
       const own = { kind, totals, fields, reference: reference?.slice(start, start + microBatch) };
       const arrays = await this.#arrays(batch);
       Object.assign(arrays, scoreArrays(batch, piece, this.#roles, { ...own, seed: seed + step }));
@@ -189,9 +152,9 @@ export class ObjectivePrograms {
   ): Promise<PieceResult> {
     const { model, terms, kind, seed, computeGradients } = this.#options;
     const whole = new WholeBatchScores(this.#roles, rows, reference);
-    const pieces = this.#pieces(rows, microBatch);
+    const pieces = this.#layouts.pieces(rows, microBatch);
     for (const { start, piece, slots } of pieces) {
-      const batch = this.#pack(piece, slots);
+      const batch = this.#layouts.pack(piece, slots);
       const outputs = await this.#runPiece({ kind: "scores" }, batch.shape, await this.#arrays(batch));
       whole.take(start, batch, outputs);
     }
@@ -207,7 +170,7 @@ export class ObjectivePrograms {
       // Completions that nothing pulls at (a mismatched one stands for a mean) need not go through the model again.
       const roles = this.#roles.filter((r) => coefficients.roles.has(r.name));
       for (const { start, piece, slots } of pieces) {
-        const batch = this.#pack(piece, slots, roles);
+        const batch = this.#layouts.pack(piece, slots, roles);
         const arrays = await this.#arrays(batch, roles);
         Object.assign(arrays, coefficientArrays(batch, roles, coefficients, start));
         await this.#runPiece({ kind: "coefficients", roles, coefficients }, batch.shape, arrays);
@@ -245,31 +208,6 @@ export class ObjectivePrograms {
     return mismatched ? withMismatched(given, maxLength) : given;
   }
 
-  /**
-   * A batch cut into pieces. A last, smaller piece keeps the size of the others, its missing records with weight 0; where losses depend on
-   * one another, records are not weighed in the graph, and it has its own size.
-   */
-  #pieces(rows: readonly TokenRow[], microBatch: number): Piece[] {
-    const coupled = this.#options.terms.some((t) => t.objective.coupled);
-    return Array.from({ length: Math.ceil(rows.length / microBatch) }, (_, i) => {
-      const piece = rows.slice(i * microBatch, (i + 1) * microBatch);
-      const slots = coupled || rows.length <= microBatch ? piece.length : microBatch;
-      return { start: i * microBatch, piece, slots };
-    });
-  }
-
-  #shapeOf({ piece, slots }: Piece): PackShape {
-    const { rope, hiddenSize } = this.#options.model.architecture;
-    const options = { slots, hidden: hiddenSize, apart: rope.dependsOnLength, fine: true };
-    return layoutOf(piece, this.#roles, options).shape;
-  }
-
-  #pack(rows: readonly TokenRow[], slots: number, roles = this.#roles): PackedBatch {
-    const { rope, hiddenSize } = this.#options.model.architecture;
-    const shapes = roles === this.#roles ? this.#shapes : undefined;
-    return pack(rows, roles, rope, { slots, hidden: hiddenSize, shapes });
-  }
-
   /** The arrays of a batch, with the reference's states where divergences are touched. */
   async #arrays(
     batch: PackedBatch,
@@ -296,127 +234,26 @@ export class ObjectivePrograms {
   ): Promise<Readonly<Record<string, TensorArray>>> {
     const pull = work.kind === "coefficients" && [work.roles, [...work.coefficients.names].sort()];
     const key = JSON.stringify([work.kind, work.kind === "objective" && work.add, shape, pull]);
-    const program = await this.#programs.get(key, () => this.#compile(work, shape));
+    const program = await this.#programs.get(key, () =>
+      compilePiece(this.#options, this.#roles, work, shape),
+    );
     return (await program.with(arrays)).outputs;
   }
 
   /** What the program of a shape holds between its inputs and outputs, in bytes, and the nodes of its graph; nothing is compiled. */
   predict(shape: PackShape, add: boolean): { readonly values: number; readonly nodes: number } {
     const coupled = this.#options.terms.some((t) => t.objective.coupled);
-    const { graph, outputs } = this.#build(coupled ? { kind: "all" } : { kind: "objective", add }, shape);
+    const { graph, outputs } = buildPiece(
+      this.#options,
+      this.#roles,
+      coupled ? { kind: "all" } : { kind: "objective", add },
+      shape,
+    );
     return { values: peakBytes(graph, outputs), nodes: graph.nodes.length };
   }
-
-  #build(work: PieceWork, shape: PackShape): { graph: Graph; outputs: Record<string, Tensor> } {
-    const { model, terms, kind: records, fields, trained, touched, reference } = this.#options;
-    const roles = work.kind === "coefficients" ? work.roles : this.#roles;
-    const graph = new Graph();
-    const { head } = companionsOf(terms);
-    const recompute = this.#options.computeGradients && this.#options.recompute;
-    const built = buildScores(graph, shape, { model, reference, touched, roles, head, recompute });
-    const outputs: Record<string, Tensor> = {};
-    if (work.kind === "scores") WholeBatchScores.outputs(graph, built, roles, touched, outputs);
-    else if (work.kind === "all") {
-      const loss = built.scores.policy.roles.map((s) => sum(s.logps)).reduce(add);
-      Object.assign(outputs, gradientOutputs(loss, trained, built.parameters, true));
-    } else {
-      const loss =
-        work.kind === "coefficients"
-          ? weightedSum(graph, built, work.coefficients)
-          : objectiveOutputs(
-              terms,
-              records,
-              new PackedScores(graph, built.batch, built.scores, records, fields),
-              outputs,
-            );
-      outputs.loss = loss;
-      built.scores.policy.roles.forEach((s, k) => {
-        if (roles[k].many || promptSuffix.test(roles[k].name)) return;
-        outputs[`logp/${roles[k].name}`] = graph.untaped(() => segmentSum(s.logps, s.segments, s.units));
-      });
-      const onto = work.kind === "coefficients" || work.add;
-      if (this.#options.computeGradients)
-        Object.assign(outputs, gradientOutputs(loss, trained, built.parameters, onto));
-    }
-    return { graph, outputs };
-  }
-
-  async #compile(work: PieceWork, shape: PackShape): Promise<ReusableProgram> {
-    const { model, trained, reference } = this.#options;
-    const { graph, outputs } = this.#build(work, shape);
-    const program = await compile(model.backend, graph, outputs);
-    const arrays = (prefix: string, of: "weights" | "gradients") =>
-      Object.assign({}, ...trained.map((t) => t[of].named(prefix + prefixOf(t.name)))) as Record<
-        string,
-        Float32Array
-      >;
-    const fixed = {
-      ...modelArrays(model),
-      ...arrays("", "weights"),
-      ...(reference && modelArrays(reference, { base: referencePrefix })),
-      ...(this.#options.computeGradients && arrays(ontoPrefix, "gradients")),
-    };
-    const into = this.#options.computeGradients ? arrays(gradientPrefix, "gradients") : {};
-    return new ReusableProgram(program, fixed, into);
-  }
-}
-
-/** Sums over the pieces of a batch. */
-class LaidOut {
-  #tokens = 0;
-  #padded = 0;
-  #shared = true;
-
-  take({ shape, tokens, shared }: PackedBatch): void {
-    this.#tokens += tokens;
-    this.#padded += shape.rows * shape.time;
-    this.#shared &&= shared;
-  }
-
-  totals() {
-    return { tokens: this.#tokens, padded: this.#padded, sharedPrompts: this.#shared };
-  }
-}
-
-/** Records of a batch that go through the model together. */
-interface Piece {
-  /** Of its first record in the batch. */
-  readonly start: number;
-  readonly piece: readonly TokenRow[];
-  /** Record slots of its layout. */
-  readonly slots: number;
 }
 
 type PieceResult = Omit<BatchResult, "referenceLogps">;
-
-/**
- * What a program does with a piece: the objective, its gradient added to that of earlier pieces or not; one half of a coupled one; or all
- * that a coupled one may come to, for predictions.
- */
-type PieceWork =
-  | { readonly kind: "objective"; readonly add: boolean }
-  | { readonly kind: "scores" }
-  | { readonly kind: "all" }
-  | {
-      readonly kind: "coefficients";
-      readonly roles: readonly RoleRequest[];
-      readonly coefficients: Coefficients;
-    };
-
-/** Gradients of everything that is trained, by name; with `add` each is added, in place, to what its array holds. */
-function gradientOutputs(
-  loss: Tensor,
-  trained: readonly Trained[],
-  parameters: Readonly<Record<string, readonly Tensor[]>>,
-  add: boolean,
-): Record<string, Tensor> {
-  const wanted = trained.flatMap(({ name }) => parameters[name] ?? []);
-  const onto = add ? wanted.map((t) => loss.graph.input(ontoPrefix + t.id, "float", t.shape)) : [];
-  const found = differentiate(loss, wanted, { onto });
-  return Object.fromEntries(
-    found.flatMap((g, i) => (g && g !== onto[i] ? [[gradientPrefix + wanted[i].id, g]] : [])),
-  );
-}
 
 const named = (): Record<string, number[]> => ({});
 
@@ -432,20 +269,3 @@ function summed(
 }
 
 const hasRole = (row: TokenRow, role: string) => completionsOf(row, role).length > 0;
-
-/** The objective's loss; its other outputs are added by name. */
-function objectiveOutputs(
-  terms: readonly Term[],
-  kind: RecordKind,
-  source: PackedScores,
-  outputs: Record<string, Tensor>,
-): Tensor {
-  const { losses, loss, rewards, metrics } = combine(terms, kind, source);
-  outputs.losses = losses;
-  for (const [prefix, tensors] of Object.entries({ reward: rewards, metric: metrics }))
-    for (const [name, t] of Object.entries(tensors)) if (t) outputs[`${prefix}/${name}`] = t;
-  return loss;
-}
-
-const gradientPrefix = "gradient/";
-const ontoPrefix = "onto/";

@@ -2,8 +2,8 @@
  * Whether records give what objectives touch: which kind of rows a run makes of them, what is missing where, and which objectives
  * could use them as they are.
  */
-import type { DataRecord } from "../data/records.ts";
-import { type DataKind, formats } from "../data/records.ts";
+import type { DataRecord } from "../data/record-formats.ts";
+import { type DataKind, formats } from "../data/record-formats.ts";
 import { type RecordKind, isMany, promptSuffix, recordKinds, standIn } from "../data/record-kinds.ts";
 import { type RowBuilder, buildRows } from "../data/rows.ts";
 import { dataKindsFor } from "../data/row-kinds/table.ts";

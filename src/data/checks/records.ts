@@ -2,7 +2,7 @@
 import type { Given } from "../encode.ts";
 import { type Asked, contentsOf } from "../contents.ts";
 import type { LoadedRecord, Source } from "../load-records.ts";
-import type { DataKind, DataRecord } from "../records.ts";
+import type { DataKind, DataRecord } from "../record-formats.ts";
 import type { Tokenizer } from "../../text/tokenizer.ts";
 
 export interface Answer {

@@ -4,7 +4,7 @@ import { type Detected } from "../formats/detect.ts";
 import { openData, readData } from "../formats/read-data.ts";
 import { type Skipped, type Source, namesUnread } from "../load-records.ts";
 import type { RecordKind } from "../record-kinds.ts";
-import { type DataKind, formats } from "../records.ts";
+import { type DataKind, formats } from "../record-formats.ts";
 import { type RowBuilder, buildRows } from "../rows.ts";
 import type { TokenRow } from "../token-row.ts";
 import type { Check, CheckResult, CheckSource, Severity } from "./check.ts";

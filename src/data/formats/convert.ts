@@ -6,7 +6,7 @@ import { RequestError, nearest } from "../../errors.ts";
 import { exists } from "../../formats/files.ts";
 import { type Row, rowFormatOf, writeRows } from "../../formats/rows.ts";
 import { type Skipped, type Source, invalidRecord, noRecords, showSource } from "../load-records.ts";
-import type { DataRecord } from "../records.ts";
+import type { DataRecord } from "../record-formats.ts";
 import type { Detected } from "./detect.ts";
 import { FieldProblem, Fields } from "./fields.ts";
 import { CannotWrite, type DataFormat, type FileFacts, type Limit } from "./format.ts";

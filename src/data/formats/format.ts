@@ -3,7 +3,7 @@
  * service that takes them allows. One file a format, one line in table.ts.
  */
 import type { Row } from "../../formats/rows.ts";
-import type { DataKind } from "../records.ts";
+import type { DataKind } from "../record-formats.ts";
 import type { Fields } from "./fields.ts";
 import type { Notes } from "./notes.ts";
 

@@ -1,7 +1,8 @@
 /** A row of any format as the records that it holds, checked; with what of it no record has a place for. */
 import type { Row } from "../../formats/rows.ts";
 import { parseCells } from "../cells.ts";
-import { type DataKind, type Parsed, type Problem, parseRecord } from "../records.ts";
+import type { DataKind } from "../record-formats.ts";
+import { type Parsed, type Problem, parseRecord } from "../records.ts";
 import { otherFormat } from "./detect.ts";
 import { FieldProblem, Fields, isObject } from "./fields.ts";
 import type { DataFormat } from "./format.ts";

@@ -2,7 +2,7 @@
  * Records as prefopt writes them (../records.ts): nothing is changed either way. TRL's preference, unpaired, prompt-completion,
  * prompt-only, language-modelling and stepwise records are written alike.
  */
-import { formatOf, formats } from "../records.ts";
+import { formatOf, formats } from "../record-formats.ts";
 import { type DataFormat, has } from "./format.ts";
 
 export const own: DataFormat = {

@@ -1,7 +1,7 @@
 /** Pairs out of lists with scores, by a policy that is named. Equal scores prefer nothing. */
 import { random } from "../../engine/random.ts";
 import type { Row } from "../../formats/rows.ts";
-import type { DataRecord } from "../records.ts";
+import type { DataRecord } from "../record-formats.ts";
 
 /** Indices of the better and the worse one. */
 type Two = readonly [number, number];

@@ -1,7 +1,7 @@
 /** Records in the form that writers of formats take: prompt and answers apart, of a kind that the target holds. */
 import type { Row } from "../../formats/rows.ts";
 import { commonTurns } from "../contents.ts";
-import { type DataKind, type DataRecord, formats } from "../records.ts";
+import { type DataKind, type DataRecord, formats } from "../record-formats.ts";
 import { CannotWrite, type Writer } from "./format.ts";
 import type { Notes } from "./notes.ts";
 import { type PairPolicy, pairsOf } from "./pairs.ts";

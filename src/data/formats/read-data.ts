@@ -2,7 +2,7 @@
 import { locateData } from "../../formats/locations.ts";
 import { readRows, rowFormatOf } from "../../formats/rows.ts";
 import type { Source } from "../load-records.ts";
-import type { DataKind } from "../records.ts";
+import type { DataKind } from "../record-formats.ts";
 import { type Detected, detectFormat, sampleRows } from "./detect.ts";
 import { type Interpreted, interpret } from "./interpret.ts";
 import { dataFormatNamed } from "./table.ts";

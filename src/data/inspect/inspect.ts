@@ -6,7 +6,7 @@ import { RequestError } from "../../errors.ts";
 import type { Tokenizer } from "../../text/tokenizer.ts";
 import { type Source, showSource } from "../load-records.ts";
 import type { RecordKind } from "../record-kinds.ts";
-import { type DataRecord, formats } from "../records.ts";
+import { type DataRecord, formats } from "../record-formats.ts";
 import { type RowBuilder, buildRows } from "../rows.ts";
 import type { Part, TokenRow, TokenTree } from "../token-row.ts";
 

@@ -3,7 +3,7 @@ import type { Answered, Encoder, Given } from "../encode.ts";
 import { answered, continued } from "../encode.ts";
 import type { Asked, Contents } from "../contents.ts";
 import type { Source } from "../load-records.ts";
-import type { DataKind } from "../records.ts";
+import type { DataKind } from "../record-formats.ts";
 import type { Part, TokenRow, TokenTree, UnitNumbers } from "../token-row.ts";
 
 /** What objectives say about the making of rows. */

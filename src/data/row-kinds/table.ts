@@ -1,6 +1,6 @@
 /** How each kind of row is made, by what the record is: one line a kind. */
 import type { RecordKind } from "../record-kinds.ts";
-import type { DataKind } from "../records.ts";
+import type { DataKind } from "../record-formats.ts";
 import { calibrated } from "./calibrated.ts";
 import { graded } from "./graded.ts";
 import { joint } from "./joint.ts";

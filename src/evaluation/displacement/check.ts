@@ -5,7 +5,7 @@
 import { type Check, type CheckResult, type CheckSource, example } from "../../data/checks/check.ts";
 import type { Source } from "../../data/load-records.ts";
 import { type TokenRow, branchLength, completionsOf } from "../../data/token-row.ts";
-import { formats } from "../../data/records.ts";
+import { formats } from "../../data/record-formats.ts";
 import { buildRows } from "../../data/rows.ts";
 import { RequestError } from "../../errors.ts";
 import type { LanguageModel } from "../../models/language-model.ts";

@@ -11,7 +11,7 @@ import {
 } from "../../../data/inspect/inspect.ts";
 import { inspectPage } from "../../../data/inspect/page.ts";
 import { namesUnread, showSource } from "../../../data/load-records.ts";
-import { formats } from "../../../data/records.ts";
+import { formats } from "../../../data/record-formats.ts";
 import { unreadLines } from "../../../data/unread.ts";
 import { RequestError } from "../../../errors.ts";
 import { writeFileAtomic } from "../../../formats/files.ts";
