@@ -44,7 +44,7 @@ export const commands: Readonly<Record<string, { summary: string; load: () => Pr
     load: async () => (await import("./commands/data.ts")).command,
   },
   methods: {
-    summary: "the table of methods, or one method's page",
+    summary: "the table of systems, or the page of a system or an objective",
     load: async () => (await import("./commands/methods.ts")).command,
   },
   export: {

@@ -80,7 +80,7 @@ function show(event: TrainEvent, progress: ProgressLine): void {
 
 /** What the run will need. */
 const memoryLine = ({ peak, budget, microBatch, recompute }: MemoryPlan) =>
-  `about ${gigabytes(peak)} of memory (${gigabytes(budget)} may be used), ${microBatch} records at a time` +
+  `about ${gigabytes(peak)} of memory${Number.isFinite(budget) ? ` (${gigabytes(budget)} may be used)` : ""}, ${microBatch} records at a time` +
   (recompute ? ", layers are computed twice to save memory" : "");
 
 const placeOf = ({ device, threads }: Backend) => (device === "cpu" ? `${threads} threads` : device);
@@ -93,7 +93,7 @@ function planLines(prepared: Extract<TrainEvent, { type: "prepared" }>["prepared
   const adapter = model.adapter ? ` (an adapter of ${millions(counts.trained)} trains)` : "";
   const lines = [
     `${millions(counts.all)} parameters${adapter}, ${rows.length} records to train on${evalRows.length > 0 ? `, ${evalRows.length} held out` : ""}; ` +
-      `${steps} steps of ${recipe.train.batchSize} (${recipe.train.microBatch} at a time), ${placeOf(prepared.backend)}`,
+      `${steps} steps of ${recipe.train.batchSize}, ${placeOf(prepared.backend)}`,
     ...reading,
   ];
   if (skipped.length > 0) {

@@ -68,9 +68,9 @@ export class Graph {
   #taping = true;
   #count = 0;
   readonly #cached = new Map<string, Tensor>();
-  /** Values that are others one after another along their first dimension, where they may be taken down in pieces (`pieces.ts`). */
   /** Values that can be made anew where they are used: kept, they would take memory from their first use to their last. */
   readonly remakes = new Map<string, (dependency: Tensor) => Tensor>();
+  /** Values that are others one after another along their first dimension, where they may be taken down in pieces (`pieces.ts`). */
   readonly pieces = new Map<string, readonly Tensor[]>();
   /** Every value that a node makes, by its name. */
   readonly values = new Map<string, Tensor>();

@@ -11,8 +11,8 @@ import type { Tensor } from "./tensor.ts";
 /** Results that are their first input in another shape. */
 const aliases = new Set(["Reshape", "Identity", "Squeeze", "Unsqueeze", "Flatten"]);
 /** Operations that may write over an operand. */
-const inPlace = new Set(
-  [
+const inPlace = new Set([
+  ...[
     "Add",
     "Sub",
     "Mul",
@@ -26,8 +26,9 @@ const inPlace = new Set(
     "Reciprocal",
     "Clip",
     "Abs",
-  ].concat(["Softmax", "LogSoftmax", "Relu", "Max", "Min", "Where", "Cos", "Sin", "QuickGelu"]),
-);
+  ],
+  ...["Softmax", "LogSoftmax", "Relu", "Max", "Min", "Where", "Cos", "Sin", "QuickGelu"],
+]);
 
 interface Buffer {
   readonly bytes: number;

@@ -91,14 +91,17 @@ export async function exportModel(model: LanguageModel, options: ExportOptions):
   const rows = await probeRows(model);
   const source = await scored(scorerOf(model), rows);
   checkFinite(source, model.folder ?? "the model");
-  const whole = model.adapter && !format.keepsAdapter ? merged(model, consume) : model;
+  const mustMerge = !format.keepsAdapter && (model.adapter !== undefined || model.packed !== undefined);
+  const whole = mustMerge ? merged(model, consume) : model;
   let result: { difference: Difference; warnings: readonly string[] } | undefined;
   const { backend } = model;
   const publish = format.target === "folder" ? publishFolder : publishFile;
   await publish(out, async (place) => {
     doing(`writing ${dtype}`);
-    const warnings = await format.write(whole, place, { dtype });
-    if (consume || whole !== model) freeWeights(whole);
+    const warnings = await format.write(whole, place, { dtype }).finally(() => {
+      if (whole.weights !== model.weights) freeWeights(whole);
+    });
+    if (consume) freeWeights(model);
     doing("reading it back");
     const exported = await scored(await format.open(place, backend), rows);
     result = { difference: compare(source, exported, dtype, out), warnings };
@@ -110,7 +113,7 @@ export async function exportModel(model: LanguageModel, options: ExportOptions):
 
 /** The model without its adapter, which is put into its weights: into those of the model itself where it may be consumed. */
 function merged(model: LanguageModel, consume: boolean): LanguageModel {
-  if (!consume) return mergedCopy(model);
+  if (!consume || model.packed) return mergedCopy(model);
   mergeInto(model, model.weights);
   return { ...model, adapter: undefined };
 }

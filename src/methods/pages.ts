@@ -92,25 +92,18 @@ export const objectivePages: Readonly<Record<string, ObjectivePage>> = {
   reward: own("reward", "Reward model (Bradley-Terry)", "2305.18290"),
 };
 
-/** Text systems whose page tells of no loss of their own. */
-const systemsWithoutLoss = ["ches"];
-
-/** Text systems that train with objectives of other names, and the page that says how. */
-const systemsOfOtherLosses = ["accelerated-po", "fusechat-3", "fspo", "knowpo"];
+/** Text systems whose page is no objective's: they train with objectives of other names, or with none. */
+const otherSystems = ["accelerated-po", "fusechat-3", "fspo", "knowpo", "ches"];
 
 /** The page of a system below docs/methods/; undefined where it has none yet. */
 export function pageOfSystem(id: string): string | undefined {
-  if ([...systemsWithoutLoss, ...systemsOfOtherLosses].includes(id)) return id;
+  if (otherSystems.includes(id)) return id;
   return Object.hasOwn(objectivePages, id) ? objectivePages[id].page : undefined;
 }
 
 /** All pages below docs/methods/, without their endings. */
 export const pages: readonly string[] = [
-  ...new Set([
-    ...Object.values(objectivePages).map((p) => p.page),
-    ...systemsOfOtherLosses,
-    ...systemsWithoutLoss,
-  ]),
+  ...new Set([...Object.values(objectivePages).map((p) => p.page), ...otherSystems]),
 ];
 
 /** A page's file, below the package. */

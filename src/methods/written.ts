@@ -142,9 +142,11 @@ export function withMethodsTable(readme: string): string {
 
 /** docs/methods/README.md with its tables brought up to date. Throws where the markers are missing. */
 export function withObjectivesTable(readme: string): string {
+  const where = "docs/methods/README.md";
   const first = between(readme, ...markers.objectives, objectivesMarkdown());
-  const written = first && between(first, ...markers.methods, methodsMarkdown(""));
-  if (written === undefined) throw missing("docs/methods/README.md", markers.objectives);
+  if (first === undefined) throw missing(where, markers.objectives);
+  const written = between(first, ...markers.methods, methodsMarkdown(""));
+  if (written === undefined) throw missing(where, markers.methods);
   return written;
 }
 

@@ -76,7 +76,6 @@ export function assemble(b: Blueprint): CausalLm {
     ],
     ignores: (name) => (b.tied && tiedCopies.includes(name)) || (b.buffers?.test(name) ?? false),
     otherName: (name) => b.otherName?.(name),
-    layerParameters: (i) => b.layers[i].parameters.map((p) => p.name),
     head,
     logits: (w, states) => softcap(linear(states, head(w)), b.finalSoftcap),
     hidden(w, inputs, attend, { observe, recompute = false } = {}) {

@@ -46,8 +46,6 @@ export interface CausalLm {
   ignores(name: string): boolean;
   /** The name that some files have for a parameter instead. */
   otherName(name: string): string | undefined;
-  /** Names of the parameters of one layer, as the ordering of gradients needs them. */
-  layerParameters(layer: number): readonly string[];
   /** Hidden states after the final norm, [tokens, hidden]. */
   hidden(
     weights: Weights,

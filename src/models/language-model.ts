@@ -55,8 +55,7 @@ export async function loadLanguageModel(
 /** The model with the adapter of a folder beside its weights. Throws where they do not belong together. */
 export async function withAdapterOf(base: LanguageModel, folder: string): Promise<LanguageModel> {
   const { readAdapter } = await import("./adapter/peft-files.ts");
-  const { adapter } = await readAdapter(folder, base);
-  return { ...base, adapter };
+  return { ...base, adapter: await readAdapter(folder, base) };
 }
 
 async function loadFullModel(

@@ -3,6 +3,8 @@
  * log-odds of the two, in one stage and without a reference.
  */
 import { add, div, mul, neg, softplus } from "../engine/ops/elementwise.ts";
+import type { Tensor } from "../engine/tensor.ts";
+import type { BatchView, Completion } from "./scores.ts";
 import { logOdds } from "./log-odds.ts";
 import { averageLogp, pairRewards, pooledNll } from "./log-ratio.ts";
 import { objective } from "./objective.ts";
@@ -19,15 +21,19 @@ export const orpo = objective({
   },
   loss({ chosen, rejected }, { beta, promptLoss }, batch) {
     const preference = mul(beta, softplus(neg(logOdds(chosen, rejected))));
-    const prompt = promptLoss ? chosen.prompt : undefined;
-    if (!prompt) return add(pooledNll(chosen, "chosen", batch), preference);
-    const tokens = add(batch.tokens("chosen"), batch.tokens("chosen/prompt"));
-    const nll = neg(add(chosen.policy.logp, prompt.policy.logp));
-    return add(mul(nll, div(batch.size, tokens)), preference);
+    return add(nllOf(chosen, promptLoss, batch), preference);
   },
   rewards: (pair, { beta }) => pairRewards(pair, beta, averageLogp),
-  metrics: ({ chosen, rejected }, _, batch) => ({
-    "loss/nll": pooledNll(chosen, "chosen", batch),
+  metrics: ({ chosen, rejected }, { promptLoss }, batch) => ({
+    "loss/nll": nllOf(chosen, promptLoss, batch),
     logOdds: logOdds(chosen, rejected),
   }),
 });
+
+/** Mean negative log-likelihood of a token of the chosen answers, with those of their prompts where these count too. */
+function nllOf(chosen: Completion, promptLoss: boolean, batch: BatchView): Tensor {
+  const prompt = promptLoss ? chosen.prompt : undefined;
+  if (!prompt) return pooledNll(chosen, "chosen", batch);
+  const tokens = add(batch.tokens("chosen"), batch.tokens("chosen/prompt"));
+  return mul(neg(add(chosen.policy.logp, prompt.policy.logp)), div(batch.size, tokens));
+}

@@ -4,12 +4,15 @@
  */
 import type { ReusableProgram } from "./reusable-program.ts";
 
+/** Programs that are kept at once. */
+export const mostPrograms = 24;
+
 export class ProgramCache {
   readonly #most: number;
   /** In the order of their last use. */
   readonly #programs = new Map<string, Promise<ReusableProgram>>();
 
-  constructor(most = 24) {
+  constructor(most = mostPrograms) {
     this.#most = most;
   }
 
@@ -18,6 +21,7 @@ export class ProgramCache {
     const program = this.#programs.get(key) ?? compile();
     this.#programs.delete(key);
     this.#programs.set(key, program);
+    program.catch(() => this.#programs.delete(key)); // what could not be compiled is nothing to free
     for (const [old, unused] of [...this.#programs].slice(0, Math.max(0, this.#programs.size - this.#most))) {
       this.#programs.delete(old);
       (await unused).release();

@@ -44,12 +44,12 @@ type Planned = { readonly shape: PackShape; readonly uses: number };
 
 function bestMerge(plan: readonly Planned[], model: ModelCost) {
   let best: { cost: number; pair: [number, number]; shape: PackShape } | undefined;
-  const costs = plan.map((p) => flops(p.shape, model));
+  const costs = plan.map((p) => shapeFlops(p.shape, model));
   for (let i = 0; i < plan.length; i++) {
     for (let j = i + 1; j < plan.length; j++) {
       const shape = union(plan[i].shape, plan[j].shape);
       if (!shape) continue;
-      const own = flops(shape, model);
+      const own = shapeFlops(shape, model);
       const cost = plan[i].uses * (own - costs[i]) + plan[j].uses * (own - costs[j]);
       if (!best || cost < best.cost) best = { cost, pair: [i, j], shape };
     }
@@ -71,7 +71,7 @@ function union(a: PackShape, b: PackShape): PackShape | undefined {
 }
 
 /** Forward and backward of a shape: 24 h² a layer and token, twice that for the backward; the same of the head's h·V. */
-function flops(shape: PackShape, { hidden, layers, vocabulary }: ModelCost): number {
+export function shapeFlops(shape: PackShape, { hidden, layers, vocabulary }: ModelCost): number {
   const scored = shape.scored.reduce((a, b) => a + b, 0);
   return 3 * (rowCost(shape, hidden) * layers * 24 * hidden ** 2 + scored * 2 * hidden * vocabulary);
 }

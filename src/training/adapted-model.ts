@@ -36,15 +36,5 @@ export async function adaptedModel(
       fix: "Name the folder of an adapter, or leave adapter.from out to begin a new one",
     });
   }
-  const { adapter, folded } = await readAdapter(path, model);
-  if (folded.length > 0) {
-    throw new RequestError({
-      code: "adapter-target",
-      what: `the adapter changes ${folded.join(", ")}`,
-      where: setting.from,
-      why: "adapters of embeddings and heads are read, and cannot be trained further",
-      fix: "Merge it first with prefopt export, and train a new adapter on the result",
-    });
-  }
-  return { ...model, adapter };
+  return { ...model, adapter: await readAdapter(path, model) };
 }

@@ -1,9 +1,9 @@
 /** How the batches of a run are cut into pieces and laid out: in shapes chosen before the run, where they have been. */
 import type { TokenRow } from "../data/token-row.ts";
 import type { CausalLm } from "../models/causal-lm.ts";
-import { type PackShape, layoutOf, rowCost } from "../scoring/layout.ts";
+import { type PackShape, layoutOf } from "../scoring/layout.ts";
 import { type PackedBatch, pack } from "../scoring/packing.ts";
-import { planShapes } from "../scoring/shape-plan.ts";
+import { planShapes, shapeFlops } from "../scoring/shape-plan.ts";
 import type { RoleRequest } from "../scoring/text-graph.ts";
 
 /** Records of a batch that go through the model together. */
@@ -34,9 +34,9 @@ export class BatchLayouts {
   plan(batches: readonly (readonly TokenRow[])[], microBatch: number, share = 1): readonly PackShape[] {
     const { hiddenSize, layers, vocabularySize } = this.#architecture;
     const uses = batches.flatMap((rows) => this.pieces(rows, microBatch).map((p) => this.#shapeOf(p)));
-    this.#shapes = planShapes(uses, { hidden: hiddenSize, layers, vocabulary: vocabularySize }, share);
-    const cost = (shape: PackShape) => rowCost(shape, hiddenSize);
-    return [...this.#shapes].sort((a, b) => cost(b) - cost(a));
+    const model = { hidden: hiddenSize, layers, vocabulary: vocabularySize };
+    this.#shapes = planShapes(uses, model, share);
+    return [...this.#shapes].sort((a, b) => shapeFlops(b, model) - shapeFlops(a, model));
   }
 
   /**

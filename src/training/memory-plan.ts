@@ -9,6 +9,9 @@ import type { TokenRow } from "../data/token-row.ts";
 import type { ProgramOptions } from "./objective-graph.ts";
 import { ObjectivePrograms } from "./objective-programs.ts";
 import { batchIndices } from "./order.ts";
+import type { PackShape } from "../scoring/layout.ts";
+import { mostPrograms } from "../scoring/program-cache.ts";
+import { bytesOfSetting } from "./memory-setting.ts";
 import type { Prepared } from "./prepare.ts";
 import { copiedModels } from "./references.ts";
 import type { Trained } from "./trained.ts";
@@ -46,50 +49,35 @@ export function plannedBatches({ rows, recipe, steps }: Prepared): {
   return { batches, share: count / steps };
 }
 
-/** Bytes of "2GB", "1.5 GiB", "800 MB"; undefined for "auto". Throws for anything else. */
-export function bytesOfSetting(memory: string): number | undefined {
-  if (memory === "auto") return undefined;
-  const found = /^\s*(\d+(?:\.\d+)?)\s*(G|M)(i?)B?\s*$/i.exec(memory);
-  if (!found) {
-    throw new RequestError({
-      code: "recipe-invalid",
-      what: `memory: ${memory} is no amount of memory`,
-      fix: "Write auto, or an amount like 2GB or 800MB",
-    });
-  }
-  const [, number, unit, binary] = found;
-  const power = unit.toUpperCase() === "G" ? 3 : 2;
-  return Number(number) * (binary ? 1024 : 1000) ** power;
-}
-
 /**
  * Plans a run whose model, gradients and moments are in memory already. Settings that the recipe makes are kept; `auto` ones are those
- * that need least time within the budget. Throws where a budget that the recipe names is too small whatever is done.
+ * that need least time within the budget. Throws where a budget that the recipe names is too small whatever is done; `resumed` runs go on
+ * with what they began with. On a device with memory of its own nothing is known of the budget: then only a named one counts.
  */
-export function planMemory(prepared: Prepared, trained: readonly Trained[]): MemoryPlan {
-  const { recipe } = prepared;
+export function planMemory(prepared: Prepared, trained: readonly Trained[], resumed = false): MemoryPlan {
+  const { recipe, backend } = prepared;
   const resident = residentBytes();
   const given = bytesOfSetting(recipe.memory);
-  const budget = given ?? resident + share * availableBytes();
+  const budget = given ?? (backend.resident ? Infinity : resident + share * availableBytes());
   const { batches, share: part } = plannedBatches(prepared);
+  const kinds = prepared.terms.some((t) => t.objective.coupled) ? 2 : 1;
   const copies = copiedModels(prepared) * 4 * parameterCounts(prepared.model).all;
   const sampling = samplingBytes(prepared);
   const recomputing = recipe.train.recompute === "auto" ? [false, true] : [recipe.train.recompute];
   const largest = Number(recipe.train.microBatch);
   let least: MemoryPlan | undefined;
   for (let microBatch = largest; microBatch >= 1; microBatch = Math.floor(microBatch / 2)) {
+    const add = batches.some((rows) => rows.length > microBatch);
+    let shapes: readonly PackShape[] | undefined;
     for (const recompute of recomputing) {
       const programs = new ObjectivePrograms(programOptions(prepared, trained, recompute));
-      const shapes = programs.plan(batches, microBatch, part);
-      const { values, nodes } = programs.predict(
-        shapes[0],
-        batches.some((rows) => rows.length > microBatch),
-      );
+      shapes ??= programs.plan(batches, microBatch, part); // the costliest first
+      const { values, nodes } = programs.predict(shapes[0], add);
       const parts = {
         resident,
         copies,
         sampling,
-        programs: Math.min(shapes.length, 24) * nodes * nodeBytes,
+        programs: Math.min(kinds * shapes.length, mostPrograms) * nodes * nodeBytes,
         step: values * slack,
       };
       const peak = Object.values(parts).reduce((a, b) => a + b, 0);
@@ -100,7 +88,7 @@ export function planMemory(prepared: Prepared, trained: readonly Trained[]): Mem
     if (!prepared.automatic.has("microBatch")) break;
   }
   if (!least) throw new RangeError("nothing was planned");
-  if (given === undefined) return least;
+  if (given === undefined || resumed) return least;
   throw new RequestError({
     code: "memory-budget",
     what: `memory: ${recipe.memory} is not enough`,

@@ -11,7 +11,7 @@ import { type Given, type Prepared, prepare } from "./prepare.ts";
 import type { Recipe } from "./recipe.ts";
 import { constantRoles } from "./references.ts";
 import { companionsOf, releaseTrained, trainedBy } from "./trained.ts";
-import { updatesOf } from "./updates.ts";
+import { type Updates, updatesOf } from "./updates.ts";
 
 export interface RunPlan {
   readonly prepared: Prepared;
@@ -34,8 +34,9 @@ export async function planRun(recipe: Recipe, given: Given): Promise<RunPlan> {
   const { model, backend, rows, steps } = prepared;
   const { train } = prepared.recipe;
   const trained = trainedBy(model, companionsOf(prepared.terms), train.seed);
-  const updates = await updatesOf(backend, trained, train, steps);
+  let updates: Updates | undefined;
   try {
+    updates = await updatesOf(backend, trained, train, steps);
     const memory = planMemory(prepared, trained);
     const parameters = parameterCounts(model);
     const tokens = rows.reduce((n, r) => n + tokensOf(r), 0);
@@ -53,7 +54,7 @@ export async function planRun(recipe: Recipe, given: Given): Promise<RunPlan> {
       seconds: { steps: ofSteps * perToken(passes), reference: scored * perToken(2) },
     };
   } finally {
-    updates.release();
+    updates?.release();
     releaseTrained(backend, trained);
   }
 }

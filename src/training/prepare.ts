@@ -7,6 +7,7 @@ import type { Backend } from "../engine/backends/backend.ts";
 import { openBackend } from "../engine/backends/open.ts";
 import { RequestError } from "../errors.ts";
 import { type LanguageModel, loadLanguageModel } from "../models/language-model.ts";
+import { noLayers } from "../models/adapter/peft-files.ts";
 import { packModel } from "../models/pack.ts";
 import { type Term, checkBatch } from "../objectives/combined.ts";
 import { type Touched, touchedBy } from "../objectives/touched.ts";
@@ -143,6 +144,7 @@ export async function prepare(
       ...new Set([
         ...terms.flatMap((t) => t.objective.warnings),
         ...(tokenizer?.warnings ?? []),
+        ...(model.adapter?.warnings ?? []),
         ...train.warnings,
         ...(held?.warnings ?? []),
         ...rows.flatMap((r) => r.warning ?? []),
@@ -172,10 +174,25 @@ async function backendOf(recipe: Recipe, given: Given): Promise<Backend> {
 async function policyOf(recipe: Recipe, given: Given, backend: Backend): Promise<LanguageModel> {
   const base = recipe.adapter?.base ?? "float32";
   const pack = base === "float32" ? undefined : base;
+  if (given.model?.packed && (!recipe.adapter || !pack || !holdsAs(given.model, pack)))
+    throw new RequestError({
+      code: "packed-model",
+      what: "the model that was given is held in fewer bits",
+      why: recipe.adapter ? `and not as adapter.base says, ${base}` : "and can only be trained by an adapter",
+      fix: recipe.adapter
+        ? "Set adapter.base to how it is held, or give it in full"
+        : "Set adapter: { base: … }",
+    });
   const packed = given.model && pack && !given.model.packed ? packModel(given.model, pack) : given.model;
   const model = packed ?? (await loadLanguageModel(recipe.model, backend, { pack }));
-  return recipe.adapter ? adaptedModel(model, recipe.adapter, recipe.train.seed) : model;
+  const policy = recipe.adapter ? await adaptedModel(model, recipe.adapter, recipe.train.seed) : model;
+  if (policy.adapter?.modules.length === 0) throw noLayers(recipe.model);
+  return policy;
 }
+
+/** Whether a model's matrices are held in a way; those whose shapes do not fit it are in 8 bits. */
+const holdsAs = ({ packed }: LanguageModel, id: string) =>
+  [...(packed?.values() ?? [])].some(({ kind }) => kind.id === id);
 
 /** Every batch must hold as many records as the objectives need, the last one of an epoch too. */
 function checkBatches(

@@ -11,6 +11,7 @@ import { RequestError, nearest } from "../errors.ts";
 import { dirName, exists, packageFolder, readText, resolvePath } from "../formats/files.ts";
 import { parseYaml } from "../formats/parse-yaml.ts";
 import { isHubName } from "../formats/hub-name.ts";
+import { bytesOfSetting } from "./memory-setting.ts";
 import type { OptimizerOptions } from "../optim/optimizer.ts";
 import { optimizerNamed, optimizerOptions } from "../optim/table.ts";
 
@@ -157,6 +158,7 @@ export function parseRecipe(value: unknown, where: string): Recipe {
     adapter: resolvedAdapter(result.data.adapter, (value as RecipeInput).adapter, where),
     train: resolvedTraining(result.data.train, given, where),
   };
+  bytesOfSetting(recipe.memory, where);
   if ((recipe.method === undefined) === (recipe.objective === undefined)) {
     throw new RequestError({
       code: "recipe-invalid",

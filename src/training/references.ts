@@ -54,7 +54,7 @@ export function copiedModels(prepared: Prepared): number {
   const { recipe, touched, model } = prepared;
   if (!touched.reference && !measured) return 0;
   const other = recipe.reference !== "same" && recipe.reference !== "none";
-  const copied = other || ((measured || needsLive) && !model.adapter);
+  const copied = other || ((measured || (needsLive && !sync)) && !model.adapter);
   return Number(copied) + Number(sync !== undefined);
 }
 
@@ -79,7 +79,8 @@ export async function referencesOf(prepared: Prepared): Promise<References> {
   const same = model.adapter?.fresh ? copyOf(model) : model;
   const start = other ? own(await loadLanguageModel(recipe.reference, backend)) : same;
   // The start is taken down before the policy moves: whoever needs it later gets a copy that stays.
-  const frozen = other ? start : measured || needsLive ? own(copyOf(model)) : model;
+  const stays = measured || (needsLive && !sync);
+  const frozen = other ? start : stays ? own(copyOf(model)) : start;
   const references: References = {
     release,
     ...(measured && { base: frozen }),

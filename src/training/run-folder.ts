@@ -88,6 +88,7 @@ export function resumedRecipe(given: Recipe, earlier: Recipe, where: string): Re
     const free =
       key.startsWith("run.") ||
       key === "threads" ||
+      key === "memory" ||
       now === '"auto"' ||
       isPin(then, now) ||
       (key === "data.maxLength" && now === undefined);
@@ -100,7 +101,7 @@ export function resumedRecipe(given: Recipe, earlier: Recipe, where: string): Re
       });
     }
   }
-  return { ...earlier, run: given.run };
+  return { ...earlier, run: given.run, memory: given.memory };
 }
 
 /** Whether the run was started with the commit that a name on the hub had come to. */

@@ -26,12 +26,15 @@ export async function* fetchSources(recipe: Recipe, given: Given): AsyncGenerato
   }
   const model = yield* pinned(recipe.model, locateModel, !(given.model && given.tokenizer));
   const reference = yield* pinned(recipe.reference, locateModel, true);
+  const from = recipe.adapter && "from" in recipe.adapter ? recipe.adapter.from : undefined;
+  const adapter = yield* pinned(from, locateModel, true);
   const train = yield* pinned(recipe.data.train, locateData, !given.records);
   const held = yield* pinned(recipe.data.eval, locateData, !given.evalRecords);
   return {
     ...recipe,
     model,
     reference,
+    ...(recipe.adapter && adapter !== undefined && { adapter: { ...recipe.adapter, from: adapter } }),
     data: { ...recipe.data, train, ...(held !== undefined && { eval: held }) },
   };
 }

@@ -85,10 +85,27 @@ export async function* train(options: TrainOptions): AsyncGenerator<TrainEvent, 
   }
 }
 
+/** Runs, and frees what the run has allocated, however it ends. */
 async function* runIn(
   folder: RunFolder,
   recipe: Recipe,
   options: TrainOptions,
+): AsyncGenerator<TrainEvent, RunResult> {
+  const releases: Release[] = [];
+  try {
+    return yield* runAndCollect(folder, recipe, options, releases);
+  } finally {
+    for (const release of releases.reverse()) await release();
+  }
+}
+
+type Release = () => void | Promise<void>;
+
+async function* runAndCollect(
+  folder: RunFolder,
+  recipe: Recipe,
+  options: TrainOptions,
+  releases: Release[],
 ): AsyncGenerator<TrainEvent, RunResult> {
   const { signal } = options;
   /** Phases of work before the first step; stopped, it begins anew next time with what has been kept of it. */
@@ -116,8 +133,10 @@ async function* runIn(
 
   const companions = companionsOf(first.terms);
   const trained = trainedBy(model, companions, settings.seed);
+  releases.push(() => releaseTrained(backend, trained));
   const updates = await updatesOf(backend, trained, settings, steps);
-  const memory = planMemory(first, trained);
+  releases.push(() => updates.release());
+  const memory = planMemory(first, trained, options.resume);
   const { microBatch, recompute } = memory;
   yield { type: "memory", memory };
   const prepared = { ...first, recipe: { ...first.recipe, train: { ...settings, microBatch, recompute } } };
@@ -128,6 +147,7 @@ async function* runIn(
   if (asked && constantRoles(prepared).length > 0)
     yield { type: "phase", text: "scoring with the reference" };
   const references = await referencesOf(prepared);
+  releases.push(() => references.release());
   if (references.cached) yield { type: "phase", text: "reference scores taken from the cache" };
 
   const shared = {
@@ -140,6 +160,7 @@ async function* runIn(
     recompute,
   };
   const programs = new ObjectivePrograms({ ...shared, computeGradients: true });
+  releases.push(() => programs.release());
   const batchAt = (step: number) =>
     batchIndices(step, prepared.rows.length, settings.batchSize, settings.seed, prepared.recipe.data.shuffle);
   const planned = plannedBatches(prepared);
@@ -154,6 +175,8 @@ async function* runIn(
       samples: folder.samples,
       start: folder.start,
     });
+
+  if (evaluator) releases.push(() => evaluator.release());
 
   const state = {
     ...updates.state,
@@ -205,6 +228,7 @@ async function* runIn(
     throw new Interrupted(step, folder.path);
   };
 
+  let concluded = false;
   try {
     if (step === 0) yield* evaluateNow();
     let paced = { at: performance.now(), step };
@@ -270,6 +294,7 @@ async function* runIn(
     for (const finding of doctor.news({ steps: lines, evaluations })) yield { type: "finding", finding };
     yield { type: "phase", text: "saving the model" };
     updates.conclude();
+    concluded = true;
     const head = keptHead(trained, companions);
     await publishFolder(folder.model, async (aside) => {
       await (model.adapter ? saveAdapter(model, aside) : saveLanguageModel(model, aside));
@@ -277,14 +302,9 @@ async function* runIn(
     });
   } catch (error) {
     // A sampling that was cut short by the signal ends here: what was trained is saved all the same.
-    if (signal?.aborted && !(error instanceof Interrupted)) await stopIfAsked();
+    // Once the averaged weights are the model there is nothing left to save: the last checkpoint has it all.
+    if (signal?.aborted && !concluded && !(error instanceof Interrupted)) await stopIfAsked();
     throw error;
-  } finally {
-    await programs.release();
-    await evaluator?.release();
-    updates.release();
-    references.release();
-    releaseTrained(backend, trained);
   }
 
   const samples = { before: await evaluator?.keptSamples(0), after: await evaluator?.keptSamples(steps) };

@@ -2,7 +2,8 @@
  * The most memory that this process held at once. Linux keeps the highest resident size and forgets it on demand, so that a
  * measurement can begin where it should; elsewhere the system's highest since the start of the process counts.
  */
-import { readFileSync, writeFileSync } from "node:fs";
+import { writeFileSync } from "node:fs";
+import { peakResidentBytes } from "../../engine/backends/host-memory.ts";
 
 export interface Peak {
   readonly peakRssMb: number;
@@ -19,23 +20,8 @@ export function peakMemory(): () => Peak {
   } catch {
     // not Linux, or not allowed
   }
-  return () => {
-    const marked = highWaterMark();
-    return marked === undefined
-      ? {
-          peakRssMb: Math.round(process.resourceUsage().maxRSS / 1024),
-          peakRssIs: "the system's maxrss since the start of the process",
-        }
-      : { peakRssMb: Math.round(marked / 1024), peakRssIs: `VmHWM since ${since}` };
-  };
-}
-
-/** Kilobytes. */
-function highWaterMark(): number | undefined {
-  try {
-    const found = /^VmHWM:\s*(\d+) kB/m.exec(readFileSync("/proc/self/status", "utf8"))?.[1];
-    return found === undefined ? undefined : Number(found);
-  } catch {
-    return undefined;
-  }
+  return () => ({
+    peakRssMb: Math.round(peakResidentBytes() / 2 ** 20),
+    peakRssIs: `${process.platform === "linux" ? "VmHWM" : "maxrss"} since ${since}`,
+  });
 }

@@ -43,7 +43,7 @@ function asJson({ prepared, memory, tokens, parameters, seconds, gflops }: RunPl
     recompute: memory.recompute,
     parameters,
     peakBytes: Math.round(memory.peak),
-    budgetBytes: Math.round(memory.budget),
+    budgetBytes: Number.isFinite(memory.budget) ? Math.round(memory.budget) : undefined,
     memory: Object.fromEntries(Object.entries(memory.parts).map(([k, v]) => [k, Math.round(v)])),
     seconds,
     gflops,
@@ -62,7 +62,10 @@ function asText({ prepared, memory, tokens, parameters, seconds, gflops }: RunPl
     ["steps", `${steps} of ${recipe.train.batchSize} records, ${memory.microBatch} at a time`],
     ["parameters", `${millions(parameters.all)}, of which train ${millions(parameters.trained)}`],
     ["recomputation", memory.recompute ? "each layer is computed twice" : "none"],
-    ["peak memory", `about ${gigabytes(memory.peak)} of ${gigabytes(memory.budget)}`],
+    [
+      "peak memory",
+      `about ${gigabytes(memory.peak)}${Number.isFinite(memory.budget) ? ` of ${gigabytes(memory.budget)}` : ""}`,
+    ],
     ...parts.map(([name, bytes]): [string, string] => [`  ${names[name] ?? name}`, gigabytes(bytes)]),
     [
       "time",

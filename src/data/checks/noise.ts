@@ -38,7 +38,7 @@ export const noise: Check = {
       });
     }
     const estimate = await estimated(records, probe);
-    if (estimate?.suspects) {
+    if (estimate) {
       const { suspects, sure, rate } = estimate;
       findings.push({
         severity: rate > 0.2 ? "warning" : "note",
@@ -60,7 +60,7 @@ export const noise: Check = {
       numbers: {
         comparisons: compared,
         contradictions: contradicted.length,
-        ...(estimate?.suspects && { "estimated noise": estimate.rate, suspects: estimate.suspects.length }),
+        ...(estimate && { "estimated noise": estimate.rate, suspects: estimate.suspects.length }),
       },
     };
   },
@@ -108,7 +108,7 @@ async function estimated(records: readonly CheckedRecord[], probe: CheckSource["
   if (!result) return undefined;
   const { indices, probabilities } = result;
   const right = probabilities.filter((p) => p > 0.5).length;
-  if (interval(right, indices.length).low < 0.55) return { suspects: undefined, rate: 0, sure: 0 };
+  if (interval(right, indices.length).low < 0.55) return undefined;
   const confidence = mean(probabilities);
   const doubted = indices.flatMap((index, i) =>
     1 - probabilities[i] >= confidence ? [{ record: records[index], p: probabilities[i] }] : [],

@@ -112,11 +112,7 @@ function trained(examples: readonly Sparse[], seed: number): Float64Array {
   const order = examples.map((_, i) => i);
   const rng = random(seed, "probe order");
   for (let epoch = 0; epoch < epochs; epoch++) {
-    for (let i = order.length - 1; i > 0; i--) {
-      const j = rng.integer(i + 1);
-      [order[i], order[j]] = [order[j], order[i]];
-    }
-    for (const i of order) {
+    for (const i of rng.shuffle(order)) {
       const { at, value } = examples[i];
       // d(-log σ(w·x))/dw = -(1 - σ(w·x)) x
       const error = 1 - sigmoid(dot(weights, examples[i]));

@@ -28,6 +28,7 @@ export const tokens: Check = {
     let total = 0;
     for (const [i, own] of rows.entries()) {
       if (!own) missing.push(i);
+      let [longestOfAll, isStrange] = [0, false];
       for (const row of own ?? []) {
         let longest = 0;
         for (const { prompt, branches } of row.trees) {
@@ -37,11 +38,13 @@ export const tokens: Check = {
         }
         for (const role of rolesIn(row)) for (const ids of completionsOf(row, role)) note(role, ids.length);
         note("row", longest);
-        if (longest > maxLength) over.push({ at: i, longest });
+        longestOfAll = Math.max(longestOfAll, longest);
         const knows = (ids: readonly number[]) => unknownId === undefined || !ids.includes(unknownId);
         if (!row.trees.every((t) => knows(t.prompt) && t.branches.flat().every((p) => knows(p.ids))))
-          strange.push(i);
+          isStrange = true;
       }
+      if (longestOfAll > maxLength) over.push({ at: i, longest: longestOfAll });
+      if (isStrange) strange.push(i);
     }
     const numbers: Record<string, number> = { tokens: total };
     for (const [role, list] of lengths) {

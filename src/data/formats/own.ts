@@ -1,5 +1,5 @@
 /**
- * Records as prefopt writes them (../records.ts): nothing is changed either way. TRL's preference, unpaired, prompt-completion,
+ * Records as prefopt writes them (../record-formats.ts): nothing is changed either way. TRL's preference, unpaired, prompt-completion,
  * prompt-only, language-modelling and stepwise records are written alike.
  */
 import { formatOf, formats } from "../record-formats.ts";

@@ -27,7 +27,6 @@ const style = `
 .legend { display: flex; flex-wrap: wrap; gap: .5rem 1.2rem; list-style: none; margin: 1rem 0 0; padding: 0; font-size: .93rem; color: var(--soft); }
 .legend .t { padding: .1em .4em; }
 .problem { color: var(--bad); }
-.switch { margin: 1rem 0 0; font-size: .93rem; color: var(--soft); }
 #ids:checked ~ main .t::after { content: attr(data-id); font-size: .62em; vertical-align: super; opacity: .75; margin-left: .15em; text-decoration: none; display: inline-block; }
 #ids { accent-color: var(--good); }
 `;

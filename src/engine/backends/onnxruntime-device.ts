@@ -86,8 +86,8 @@ async function open(device: Exclude<Device, "cpu">, options: COptions): Promise<
     });
   }
 
-  const createSession = async (model: Uint8Array, optimize: boolean): Promise<Pointer> => {
-    const own = runtime.sessionOptions({ optimize });
+  const createSession = async (model: Uint8Array, options: CompileOptions): Promise<Pointer> => {
+    const own = runtime.sessionOptions(options);
     try {
       runtime.check(kind.append(api, runtime, own));
       const out: [Pointer | null] = [null];
@@ -101,7 +101,7 @@ async function open(device: Exclude<Device, "cpu">, options: COptions): Promise<
   };
 
   // A first session tells whether there is a device that works. It stays, since memory is allocated through it.
-  const first = await createSession(smallestModel(), false).catch((error: unknown) => {
+  const first = await createSession(smallestModel(), { optimize: false }).catch((error: unknown) => {
     throw new RequestError(
       {
         code: "device-not-usable",
@@ -134,8 +134,8 @@ async function open(device: Exclude<Device, "cpu">, options: COptions): Promise<
       resident?.remove(own);
       host.free(own);
     },
-    async compile(model: Uint8Array, { optimize = true }: CompileOptions = {}): Promise<Session> {
-      const session = await queue.add(() => createSession(model, optimize));
+    async compile(model: Uint8Array, options: CompileOptions = {}): Promise<Session> {
+      const session = await queue.add(() => createSession(model, options));
       const cleanup = new FinalizationRegistry<Pointer[]>((values) =>
         values.forEach((v) => api.ReleaseValue(v)),
       );

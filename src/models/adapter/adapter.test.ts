@@ -194,6 +194,44 @@ describe("files of others", () => {
     );
   });
 
+  it("an adapted head is written as a module in full, and read back the same; one alone is not written", async () => {
+    const backend = await openBackend();
+    const { architecture } = await loadLanguageModel(fixture("llama"), backend);
+    const [v, h] = [architecture.vocabularySize, architecture.hiddenSize];
+    const head = { "lm_head.lora_A.weight": [2, h], "lm_head.lora_B.weight": [v, 2] };
+    const both = await written(
+      "layer and head",
+      { target_modules: ["0.self_attn.q_proj", "lm_head"] },
+      {
+        "model.layers.0.self_attn.q_proj.lora_A.weight": [2, h],
+        "model.layers.0.self_attn.q_proj.lora_B.weight": [h, 2],
+        ...head,
+      },
+    );
+    const model = await loadLanguageModel(both, backend);
+    const { mkdir } = await import("node:fs/promises");
+    const at = join(folder, "head in full");
+    await mkdir(at);
+    await saveAdapter(model, at);
+    const config = JSON.parse(await readFile(join(at, "adapter_config.json"), "utf8")) as Record<
+      string,
+      unknown
+    >;
+    expect(config).toMatchObject({ target_modules: ["0.self_attn.q_proj"], modules_to_save: ["lm_head"] });
+    const again = await loadLanguageModel(at, backend);
+    expect(again.adapter?.weights.flat).toEqual(model.adapter?.weights.flat);
+    const alone = await loadLanguageModel(
+      await written("head", { target_modules: ["lm_head"] }, head),
+      backend,
+    );
+    await expect(saveAdapter(alone, at)).rejects.toThrow(/changes no layer/);
+  });
+
+  it("kinds that compute something else are errors", () => {
+    const json = { peft_type: "LORA", target_modules: ["q_proj"], alora_invocation_tokens: [1] };
+    expect(() => fromPeftConfig(json, "llama", "x")).toThrow(/alora_invocation_tokens is set/);
+  });
+
   it("a tensor that no setting chooses is an error that names it", async () => {
     const model = await loadLanguageModel(fixture("llama"), await openBackend());
     const h = model.architecture.hiddenSize;

@@ -17,6 +17,8 @@ export interface Adapter {
   readonly weights: ParameterArray;
   /** Whether it has changed nothing yet: B is 0. */
   readonly fresh: boolean;
+  /** What of its file is not heeded. */
+  readonly warnings?: readonly string[];
 }
 
 export const downName = (path: string): string => `${path}.lora_A.weight`;
@@ -85,14 +87,13 @@ function fullParameters(
 ): ParameterSpec[] {
   const adapted = new Set(modules.map((m) => m.path));
   const moduleOf = (name: string) => name.replace(/\.(weight|bias)$/, "");
-  const tied = architecture.head((name) => ({ id: name }) as never).id;
-  const embedding = architecture.parameters[0].name;
+  const tied = tiedName(architecture);
   for (const entry of modulesToSave) {
     const meant = architecture.parameters.filter((p) => meansModule(entry, moduleOf(p.name)));
     const fail = (what: string, why?: string, fix?: string) =>
       new RequestError({ code: "adapter-target", what, where, why, fix });
     if (meant.length === 0) throw fail(`modulesToSave ${entry} means no module of this model`);
-    if (tied === embedding && meant.some((p) => p.name === tied))
+    if (meant.some((p) => p.name === tied))
       throw fail(
         `modulesToSave ${entry} is the embedding and the head at once`,
         "this model ties the two, and a copy of one would leave the other behind",
@@ -110,6 +111,12 @@ function fullParameters(
     if (bias === "none" || !name.endsWith(".bias")) return false;
     return bias === "all" || adapted.has(moduleOf(name));
   });
+}
+
+/** The embedding's name where it is the head too. */
+export function tiedName({ parameters, head }: CausalLm): string | undefined {
+  const name = head((own) => ({ id: own }) as never).id;
+  return name === parameters[0].name ? name : undefined;
 }
 
 /** ‖W‖ of every output row. */

@@ -47,7 +47,13 @@ const defaultTargets: Readonly<Record<string, readonly string[]>> = {
   gpt_neox: ["query_key_value"],
 };
 
-/** Reads a parsed adapter_config.json. Throws for other kinds of adapters, and for settings that change what one computes. */
+/** Settings that change what an adapter computes from the same tensors, so that it could not be read rightly. */
+const notBuilt = ["alora_invocation_tokens", "arrow_config", "layer_replication", "use_qalora"];
+
+/**
+ * Reads a parsed adapter_config.json. Throws for other kinds of adapters, and for settings that change what one computes; what else is
+ * not heeded is a warning (settings that bring tensors of their own end as tensors that nothing reads, which is an error).
+ */
 export function fromPeftConfig(
   json: Json,
   modelType: string,
@@ -59,6 +65,16 @@ export function fromPeftConfig(
       what: `peft_type is ${JSON.stringify(json.peft_type)}`,
       where,
       why: "only LoRA adapters (with rsLoRA and DoRA) are built",
+      fix: "Merge it into its model with Python's peft first: model.merge_and_unload().save_pretrained(folder)",
+    });
+  }
+  const unbuilt = notBuilt.find((key) => !empty(json[key]));
+  if (unbuilt) {
+    throw new RequestError({
+      code: "adapter-kind",
+      what: `${unbuilt} is set`,
+      where,
+      why: "adapters of this kind compute something else, and are not built",
       fix: "Merge it into its model with Python's peft first: model.merge_and_unload().save_pretrained(folder)",
     });
   }

@@ -6,24 +6,20 @@ import { RequestError } from "../../errors.ts";
 import { ParameterArray, type ParameterSpec, layoutOf } from "../../nn/parameters.ts";
 import { readParameter } from "../declare.ts";
 import type { LanguageModel } from "../language-model.ts";
-import { type Adapter, downName, planAdapter, upName } from "./adapter.ts";
+import { type Adapter, downName, planAdapter, tiedName, upName } from "./adapter.ts";
 import { addProduct } from "./merge.ts";
 import { type AdaptedModule, adaptedModules } from "./matching.ts";
 import { fromPeftConfig, toPeftConfig } from "./peft-config.ts";
 
-export const adapterConfigFile = "adapter_config.json";
+const adapterConfigFile = "adapter_config.json";
 const weightsFile = "adapter_model.safetensors";
 const prefix = "base_model.model.";
 
-export interface ReadAdapter {
-  readonly adapter: Adapter;
-  /** Embeddings and heads that the file adapts: here they are parameters in full, and cannot be written as they were. */
-  readonly folded: readonly string[];
-  readonly warnings: readonly string[];
-}
-
-/** Reads the adapter of a folder for this model. Throws where they do not belong together. */
-export async function readAdapter(folder: string, model: LanguageModel): Promise<ReadAdapter> {
+/**
+ * Reads the adapter of a folder for this model. Embeddings and heads that the file adapts become parameters in full, as modulesToSave are.
+ * Throws where the two do not belong together.
+ */
+export async function readAdapter(folder: string, model: LanguageModel): Promise<Adapter> {
   const { architecture, backend } = model;
   const where = joinPath(folder, adapterConfigFile);
   const json = (await readJson(where)) as Record<string, unknown>;
@@ -34,7 +30,7 @@ export async function readAdapter(folder: string, model: LanguageModel): Promise
   const linear = new Map(
     architecture.parameters.flatMap((p) => (p.linear ? [[p.name.replace(/\.weight$/, ""), p] as const] : [])),
   );
-  const folded = foldedModules(names, linear, architecture.parameters, path);
+  const folded = foldedModules(names, linear, architecture, path);
   const target = Array.isArray(config.target)
     ? config.target.filter((t) => !folded.some((m) => m === t || m.endsWith(`.${t}`)))
     : config.target;
@@ -84,13 +80,16 @@ export async function readAdapter(folder: string, model: LanguageModel): Promise
       where: path,
       fix: "Check target_modules in adapter_config.json, and that the base model is the right one",
     });
-  return { adapter: { config, modules: own, weights, fresh: false }, folded, warnings };
+  const modulesToSave = [...(config.modulesToSave ?? []), ...folded];
+  const settings = { ...config, target, ...(modulesToSave.length > 0 && { modulesToSave }) };
+  return { config: settings, modules: own, weights, fresh: false, warnings };
 }
 
 /** Writes the files of a model's adapter into a folder, as PEFT reads them. */
 export async function writeAdapter(model: LanguageModel, folder: string): Promise<void> {
   const { adapter, architecture, name } = model;
   if (!adapter) throw new TypeError("the model has no adapter");
+  if (adapter.modules.length === 0) throw noLayers(name ?? "the adapter");
   const hub = name !== undefined && isHubName(name) ? parseHubName(name) : undefined;
   const json = toPeftConfig(adapter.config, {
     name: hub?.repo ?? (model.folder && resolvePath(model.folder)),
@@ -109,6 +108,16 @@ export async function writeAdapter(model: LanguageModel, folder: string): Promis
   await writeSafetensors(joinPath(folder, weightsFile), tensors);
 }
 
+/** PEFT has no adapters of embeddings and heads alone once these are in full. */
+export const noLayers = (where: string): RequestError =>
+  new RequestError({
+    code: "adapter-target",
+    what: "the adapter changes no layer, only embeddings or the head",
+    where,
+    why: "these are read as parameters in full, and an adapter of such alone cannot be written",
+    fix: "Merge it first: prefopt export ADAPTER --to safetensors --out MODEL",
+  });
+
 function nameIn(key: string, where: string): string {
   if (key.startsWith(prefix)) return key.slice(prefix.length);
   throw new RequestError({
@@ -123,20 +132,27 @@ function nameIn(key: string, where: string): string {
 function foldedModules(
   names: ReadonlyMap<string, string>,
   linear: ReadonlyMap<string, ParameterSpec>,
-  parameters: readonly ParameterSpec[],
+  architecture: LanguageModel["architecture"],
   where: string,
 ): string[] {
+  const { parameters } = architecture;
+  const tied = tiedName(architecture);
   const adapted = [...names.keys()].flatMap(
     (n) => /^(.*)\.lora_(?:A\.weight|embedding_A)$/.exec(n)?.[1] ?? [],
   );
   const folded = adapted.filter((module) => !linear.has(module));
   for (const module of folded) {
-    if (parameters.some((p) => p.name === `${module}.weight`)) continue;
+    const weight = `${module}.weight`;
+    if (weight !== tied && parameters.some((p) => p.name === weight)) continue;
     throw new RequestError({
       code: "adapter-mismatch",
-      what: `the model has no module ${module}`,
+      what:
+        weight === tied ? `${module} is adapted, and is the head too` : `the model has no module ${module}`,
       where,
-      why: "either the base model is another one, or its head is tied to the embedding",
+      why:
+        weight === tied
+          ? "its change would reach the head, which the file leaves as it is"
+          : "either the base model is another one, or its head is tied to the embedding",
       fix: "Merge the adapter with Python's peft first: model.merge_and_unload().save_pretrained(folder)",
     });
   }

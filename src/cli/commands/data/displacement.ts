@@ -1,5 +1,6 @@
 /** `prefopt data check --ches`: scores pairs with a model, and writes those that are not too alike (docs/methods/ches.md). */
 import type { DataReport } from "../../../data/checks/run-checks.ts";
+import { openBackend } from "../../../engine/backends/open.ts";
 import { RequestError, nearest } from "../../../errors.ts";
 import {
   type ScoredPair,
@@ -10,9 +11,10 @@ import {
 import { type SimilarityMeasure, similarityMeasures } from "../../../evaluation/displacement/similarity.ts";
 import { checkCopy, copyRows } from "../../../formats/copy-rows.ts";
 import { locateData } from "../../../formats/locations.ts";
+import { loadLanguageModel } from "../../../models/language-model.ts";
 import type { DataSource } from "../../data-source.ts";
 import { number } from "../../input.ts";
-import { openModel } from "../../model.ts";
+import { modelPath } from "../../model.ts";
 import type { Followed, ModelCheck } from "./model-check.ts";
 
 export interface DisplacementCommandOptions {
@@ -56,7 +58,7 @@ export const displacement: ModelCheck<DisplacementCommandOptions> = {
       const paths = files.map(({ path }) => path);
       await checkCopy(paths, target.out, { force });
     }
-    const { model } = await openModel(source.model);
+    const model = await loadLanguageModel(await modelPath(source.model), await openBackend());
     let found: readonly ScoredPair[] = [];
     return {
       check: displacementCheck(model, { measure: ranked, onScores: (pairs) => (found = pairs) }),
