@@ -244,7 +244,8 @@ async function compilePrompt(
     order: graph.input("order", "int64", [dim("one", 1), tokens]),
   };
   const outputs: Record<string, Tensor> = {};
-  const masks = layerMasks(mask, inputs.positions, architecture.attention.layers);
+  const positions = { queries: inputs.positions, keys: inputs.positions };
+  const masks = layerMasks(mask, positions, architecture.attention.layers);
   const attend = fullAttention(architecture.attention, rows, time, masks, (layer, keys, values) => {
     outputs[`keys/${layer}`] = keys;
     outputs[`values/${layer}`] = values;

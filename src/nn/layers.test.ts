@@ -52,7 +52,8 @@ describe("windows", () => {
     row.flatMap((sees) => [0, 1, 2, 3].map((j) => (sees.includes(j) ? 0 : -1e9))),
   );
   const seen = async (window: number | undefined) => {
-    const build = ({ full, positions }: Inputs) => layerMasks(full, positions, [{ scale: 1, window }])(0);
+    const build = ({ full, positions }: Inputs) =>
+      layerMasks(full, { queries: positions, keys: positions }, [{ scale: 1, window }])(0);
     const mask = await valuesOf(build, { full: { shape, values: full }, positions });
     const line = (r: number, t: number) => mask.slice((r * 4 + t) * 4, (r * 4 + t) * 4 + 4);
     return [0, 1].map((r) => [0, 1, 2, 3].map((t) => line(r, t).flatMap((v, j) => (v === 0 ? [j] : []))));

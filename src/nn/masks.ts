@@ -10,13 +10,16 @@ import type { LayerAttention } from "./attention.ts";
 /** What is added to a score that does not count. */
 export const hidden = -1e9;
 
-/**
- * The mask of every layer, each distinct one made once: `full` [rows, 1, time, keys] is 0 where a token may look; `positions`
- * [rows · time] int64 counts each token's place in its own sequence.
- */
+/** Each token's place in its own sequence, int64: of queries [rows · time] and of keys [rows · keys]. */
+export interface Positions {
+  readonly queries: Tensor;
+  readonly keys: Tensor;
+}
+
+/** The mask of every layer, each distinct one made once: `full` [rows, 1, time, keys] is 0 where a token may look. */
 export function layerMasks(
   full: Tensor,
-  positions: Tensor,
+  positions: Positions,
   layers: readonly LayerAttention[],
 ): (layer: number) => Tensor {
   const made = new Map<number, Tensor>();
@@ -30,11 +33,10 @@ export function layerMasks(
 }
 
 /** Key j stays visible to query i only where position(i) - position(j) < window. */
-function windowed(full: Tensor, positions: Tensor, window: number): Tensor {
+function windowed(full: Tensor, positions: Positions, window: number): Tensor {
   const [rows, one, time, keys] = full.shape;
-  const at = toFloat(positions);
-  const query = reshape(at, [rows, one, time, dim("keys", 1)]);
-  const key = reshape(at, [rows, one, dim("time", 1), keys]);
+  const query = reshape(toFloat(positions.queries), [rows, one, time, dim("keys", 1)]);
+  const key = reshape(toFloat(positions.keys), [rows, one, dim("time", 1), keys]);
   return narrowed(full, query, key, window);
 }
 

@@ -1,6 +1,6 @@
 /**
- * How packed rows are cut: which tokens stand in one piece, how long rows are, and which of few shapes they are laid out in, as programs
- * are compiled per shape. Everything follows from the lengths of the rows, so that a resumed run lays out the same batch the same way.
+ * How a batch is laid out: tokens one after another, prompts that several completions share first; rows of attention in which parts of
+ * them look at one another; and which of few shapes they are laid out in, as programs are compiled per shape. Everything follows from the lengths of the rows, so that a resumed run lays out the same batch the same way.
  */
 import { promptSuffix } from "../data/record-kinds.ts";
 import type { Part, Scorable, TokenTree } from "../data/token-row.ts";
@@ -14,9 +14,17 @@ export interface RoleLayout {
 }
 
 export interface PackShape {
+  /** Tokens of prompts that stand once for several completions. */
+  readonly prompts: number;
+  /** All other tokens, of which the last is padding. */
+  readonly others: number;
+  /** Rows of attention that may look at a token of those prompts: its own, and one for each completion; 0 without such prompts. */
+  readonly copies: number;
+  /** Rows of attention. */
   readonly rows: number;
-  /** Columns of a row. */
-  readonly time: number;
+  /** Tokens of a row that look at others, and tokens that they may look at. */
+  readonly queries: number;
+  readonly keys: number;
   /** Scored tokens of each role, rounded up. */
   readonly scored: readonly number[];
   /** Completions of each role: the record slots, or for roles of several a number of their own, rounded up. */
@@ -25,6 +33,9 @@ export interface PackShape {
   readonly records: number;
 }
 
+/** Tokens that go through the layers. */
+export const tokensOfShape = ({ prompts, others }: PackShape): number => prompts + others;
+
 /** A completion in place: which of its role's completions it is. */
 export interface Laid {
   readonly role: number;
@@ -32,13 +43,147 @@ export interface Laid {
   readonly ids: readonly number[];
 }
 
-/** A run of tokens that look only at themselves: a whole tree, or one branch with its own copy of the prompt. */
+/** Tokens that look only at themselves: a whole tree, or one branch with its own copy of the prompt. */
 export interface Segment {
   readonly prompt: readonly number[];
   /** The prompt as a completion of its own, for each role that scores its tokens. */
   readonly scoredPrompts: readonly Laid[];
   readonly branches: readonly (readonly Laid[])[];
-  readonly length: number;
+}
+
+/** Whether the prompt of a segment stands for several completions: then each of its parts attends for itself. */
+export const isShared = ({ branches }: Segment): boolean => branches.length > 1;
+
+/** Tokens that attend in one row: a prompt, a branch that looks at its prompt too, or a prompt with its only branch. */
+export interface Span {
+  readonly segment: Segment;
+  /** Which branch; undefined for the prompt, with the branch that stands with it. */
+  readonly branch: number | undefined;
+  readonly queries: number;
+  readonly keys: number;
+}
+
+/** A span in its row of attention. */
+export interface PlacedSpan extends Span {
+  readonly row: number;
+  readonly firstQuery: number;
+  readonly firstKey: number;
+}
+
+/** How a batch is laid out. */
+export interface Layout {
+  readonly shape: PackShape;
+  readonly segments: readonly Segment[];
+  readonly spans: readonly PlacedSpan[];
+  /** For each role, the record of each completion. */
+  readonly owners: readonly (readonly number[])[];
+  /** Whether a prompt stands once for all its completions, and not with each. */
+  readonly shared: boolean;
+  /** Tokens that are not padding. */
+  readonly tokens: number;
+}
+
+export interface LayoutOptions {
+  /** Record slots; default: as many as records. */
+  readonly slots?: number;
+  /** Hidden size of the model: wide models care less for attention. */
+  readonly hidden?: number;
+  /** Completions must stand with a prompt of their own. */
+  readonly apart?: boolean;
+  /** Leave sizes as they are, and do not round them to few: for callers who plan their shapes. */
+  readonly fine?: boolean;
+  /** Shapes that programs are compiled for anyway: the cheapest that holds the batch is taken, where one does. */
+  readonly shapes?: readonly PackShape[];
+  /** Let one of `shapes` have more rows where it holds the batch but for them. */
+  readonly grow?: boolean;
+}
+
+/** Rows of attention may be this many times as long as the longest span: short ones then share a row. */
+const stretches = { few: [1, 1.5, 2, 3], fine: [1, 1.125, 1.25, 1.375, 1.5, 1.75, 2, 2.5, 3] };
+
+/** The cheapest layout of records: prompts shared or not, rows of attention as long as the longest part or longer. */
+export function layoutOf(
+  records: readonly Scorable[],
+  roles: readonly RoleLayout[],
+  { slots = records.length, hidden = 64, apart, fine = false, shapes = [], grow = false }: LayoutOptions = {},
+): Layout {
+  const cuts = (apart ? [true] : [false, true]).map((own) => segmentsOf(records, roles, own));
+  // Apart and shared are the same where no prompt has several completions.
+  const [first, second] = cuts;
+  const different = second && second.segments.length > first.segments.length ? cuts : [first];
+  let best: Layout | undefined;
+  for (const [i, { segments, counts }] of different.entries()) {
+    const spans = segments.flatMap(spansOf).sort((a, b) => b.keys - a.keys || b.queries - a.queries);
+    const { prompts, others, copies } = tokenCounts(segments);
+    const up = (n: number) => (fine ? upTo8(n) : finelyRoundedUp(n));
+    const least = {
+      prompts: prompts && up(prompts),
+      others: up(others + 1),
+      copies,
+      scored: counts.tokens.map((n) => Math.max(8, up(n))),
+      units: roles.map((role, k) => (role.many ? roundedUp(counts.units[k]) : slots)),
+      records: slots,
+    };
+    const given = shapes.filter((s) =>
+      holds(s, { ...least, prompts, others: others + 1, scored: counts.tokens }),
+    );
+    const wantedSizes =
+      given.length > 0 ? given : rowSizes(spans, fine).map((s) => ({ ...least, ...s, rows: 0 }));
+    for (const wanted of wantedSizes) {
+      const placed = place(spans, wanted);
+      if (!placed || (given.length > 0 && !grow && placed.rows > wanted.rows)) continue;
+      const shape = placed.rows <= wanted.rows ? wanted : { ...wanted, rows: roundedUp(placed.rows, 8) };
+      if (best && layerCost(best.shape, hidden) <= layerCost(shape, hidden)) continue;
+      const tokens = prompts + others;
+      best = {
+        shape,
+        segments,
+        spans: placed.spans,
+        owners: counts.owners,
+        shared: !apart && i === 0,
+        tokens,
+      };
+    }
+  }
+  // A shape that holds the numbers may still be too small for the rows: then the batch gets one of its own.
+  return best ?? layoutOf(records, roles, { slots, hidden, apart });
+}
+
+/** Tokens of prompts for several completions, all others, and how often one of the former is looked at. */
+function tokenCounts(segments: readonly Segment[]) {
+  let [prompts, others, copies] = [0, 0, 0];
+  for (const segment of segments) {
+    const { prompt, branches } = segment;
+    others += branches.reduce((n, b) => n + laidLength(b), 0);
+    if (!isShared(segment)) others += prompt.length;
+    else {
+      prompts += prompt.length;
+      copies = Math.max(copies, 1 + branches.length);
+    }
+  }
+  return { prompts, others, copies };
+}
+
+function spansOf(segment: Segment): Span[] {
+  const { prompt, branches } = segment;
+  const lengths = branches.map(laidLength);
+  if (!isShared(segment)) {
+    const all = prompt.length + (lengths[0] ?? 0);
+    return [{ segment, branch: undefined, queries: all, keys: all }];
+  }
+  const own = { segment, branch: undefined, queries: prompt.length, keys: prompt.length };
+  return [own, ...lengths.map((n, branch) => ({ segment, branch, queries: n, keys: prompt.length + n }))];
+}
+
+/** Lengths of rows to choose among. One slot more than the longest needs: the first row keeps one for padding. */
+function rowSizes(spans: readonly Span[], fine: boolean) {
+  const longest = (of: (s: Span) => number) => Math.max(0, ...spans.map(of)) + 1;
+  const sizes = (n: number) => {
+    const found = stretches[fine ? "fine" : "few"].map((f) => finelyRoundedUp(Math.ceil(n * f)));
+    return [...new Set(found)];
+  };
+  const queries = sizes(longest((s) => s.queries));
+  return sizes(longest((s) => s.keys)).flatMap((keys) => queries.map((q) => ({ queries: q, keys })));
 }
 
 /**
@@ -51,94 +196,28 @@ export function roundedUp(n: number, exact = 0): number {
   return Math.ceil(n / step) * step;
 }
 
-/** How a batch is laid out. */
-export interface Layout {
-  readonly shape: PackShape;
-  readonly segments: readonly PlacedSegment[];
-  /** For each role, the record of each completion. */
-  readonly owners: readonly (readonly number[])[];
-  /** Whether a prompt stands once for all its completions, and not with each. */
-  readonly shared: boolean;
-  /** Tokens that are not padding. */
-  readonly tokens: number;
-}
+const upTo8 = (n: number): number => 8 * Math.ceil(n / 8);
 
-export interface PlacedSegment {
-  readonly segment: Segment;
-  readonly row: number;
-  readonly column: number;
-}
-
-export interface LayoutOptions {
-  /** Record slots; default: as many as records. */
-  readonly slots?: number;
-  /** Hidden size of the model: wide models care less for long rows. */
-  readonly hidden?: number;
-  /** Completions must stand in rows of their own. */
-  readonly apart?: boolean;
-  /** Look for the length of rows that is filled best, and not among few: for callers who plan their shapes. */
-  readonly fine?: boolean;
-  /** Shapes that programs are compiled for anyway: the cheapest that holds the batch is taken, where one does. */
-  readonly shapes?: readonly PackShape[];
-}
-
-/** Rows may be this many times as long as the longest segment. */
-const stretches = [1, 1.5, 2, 3, 4];
-
-/**
- * The cheapest layout of records: prompts shared or not, rows as long as the longest segment or longer, so that fewer are half empty.
- */
-export function layoutOf(
-  records: readonly Scorable[],
-  roles: readonly RoleLayout[],
-  { slots = records.length, hidden = 64, apart, fine = false, shapes = [] }: LayoutOptions = {},
-): Layout {
-  const cuts = (apart ? [true] : [false, true]).map((own) => segmentsOf(records, roles, own));
-  // Apart and shared are the same where no prompt has several completions.
-  const [first, second] = cuts;
-  const different = second && second.segments.length > first.segments.length ? cuts : [first];
-  let best: Layout | undefined;
-  for (const [i, { segments, counts }] of different.entries()) {
-    const longest = Math.max(1, ...segments.map((s) => s.length));
-    const tokens = segments.reduce((n, s) => n + s.length, 0);
-    const least = {
-      scored: counts.tokens.map((n) => roundedUp(n)),
-      units: roles.map((role, k) => (role.many ? roundedUp(counts.units[k]) : slots)),
-      records: slots,
-    };
-    const given = shapes.filter((s) => s.time >= longest && holds(s, least));
-    const times = fine ? fineTimes(longest) : [...new Set(stretches.map((f) => roundedUp(longest * f)))];
-    const own = times.map((time) => ({ rows: 0, time, ...least }));
-    for (const wanted of given.length > 0 ? given : own) {
-      const placed = place(segments, wanted.time);
-      if (wanted.rows > 0 && placed.rows > wanted.rows) continue;
-      const shape = wanted.rows > 0 ? wanted : { ...wanted, rows: roundedUp(placed.rows, 8) };
-      if (best && rowCost(best.shape, hidden) <= rowCost(shape, hidden)) continue;
-      best = { shape, segments: placed.segments, owners: counts.owners, shared: !apart && i === 0, tokens };
-    }
-  }
-  // A shape that holds the numbers may still be too small for the rows: then the batch gets one of its own.
-  return best ?? layoutOf(records, roles, { slots, hidden, apart });
-}
-
-/** Lengths of rows to choose among, from the longest segment to four times that. */
-function fineTimes(longest: number): number[] {
-  const step = Math.max(8, 8 * Math.round(longest / 96));
-  const first = Math.ceil(longest / step) * step;
-  return Array.from({ length: Math.ceil((3 * first) / step) + 1 }, (_, i) => first + i * step);
+/** The smallest of few sizes that holds n: multiples of 8 up to 128, then eight steps an octave. */
+function finelyRoundedUp(n: number): number {
+  const step = Math.max(8, 2 ** (Math.ceil(Math.log2(Math.max(n, 1))) - 4));
+  return Math.ceil(n / step) * step;
 }
 
 /**
- * What the layers cost in a shape, in tokens: attention over rows of T tokens costs a share of about T / 6 hidden of the matrix
- * products, softmax and masks included (measured on 34M parameters: rows of 288, 576 and 1152 tokens).
+ * What the layers cost in a shape, in tokens: T looks of a token at others cost a share of about T / 5 hidden of its matrix products,
+ * softmax and masks included (measured on 34M parameters).
  */
-export const rowCost = ({ rows, time }: PackShape, hidden: number): number =>
-  rows * time * (1 + time / (6 * hidden));
+export const layerCost = (shape: PackShape, hidden: number): number =>
+  tokensOfShape(shape) + (shape.rows * shape.queries * shape.keys) / (5 * hidden);
 
 /** Whether a shape has room for these numbers. */
-function holds(shape: PackShape, least: Pick<PackShape, "scored" | "units" | "records">): boolean {
+function holds(shape: PackShape, least: Omit<PackShape, "rows" | "queries" | "keys">): boolean {
   return (
     shape.records === least.records &&
+    shape.prompts >= least.prompts &&
+    shape.others >= least.others &&
+    shape.copies >= least.copies &&
     least.scored.every((n, k) => n <= shape.scored[k]) &&
     least.units.every((n, k) => n <= shape.units[k])
   );
@@ -183,7 +262,6 @@ function segmentsOf(records: readonly Scorable[], roles: readonly RoleLayout[], 
           prompt,
           scoredPrompts: g === 0 ? scoredPrompts : [],
           branches: group,
-          length: group.reduce((n, b) => n + laidLength(b), prompt.length),
         }),
       );
     }
@@ -199,16 +277,24 @@ function promptRoles(branches: TokenTree["branches"], roles: readonly RoleLayout
   );
 }
 
-/** First-fit decreasing: each segment into the first row with room, longest first. */
-function place(segments: readonly Segment[], time: number) {
-  const order = [...segments].sort((a, b) => b.length - a.length);
-  const used: number[] = [];
-  const placed = order.map((segment) => {
-    let row = used.findIndex((n) => n + segment.length <= time);
-    if (row < 0) row = used.push(0) - 1;
-    const column = used[row];
-    used[row] += segment.length;
-    return { segment, row, column };
-  });
-  return { rows: used.length, segments: placed };
+/**
+ * First fit: each span, in the order given, into the first row with room. The first row keeps its last slots for padding. Undefined where
+ * a span is longer than a row.
+ */
+function place(spans: readonly Span[], size: { readonly queries: number; readonly keys: number }) {
+  const used = [{ queries: 1, keys: 1 }];
+  const placed: PlacedSpan[] = [];
+  for (const span of spans) {
+    if (span.queries === 0) continue;
+    if (span.queries > size.queries || span.keys > size.keys) return undefined;
+    const fits = (row: { queries: number; keys: number }) =>
+      row.queries + span.queries <= size.queries && row.keys + span.keys <= size.keys;
+    let row = used.findIndex(fits);
+    if (row < 0) row = used.push({ queries: 0, keys: 0 }) - 1;
+    const taken = used[row];
+    const before = row === 0 ? 1 : 0;
+    placed.push({ ...span, row, firstQuery: taken.queries - before, firstKey: taken.keys - before });
+    used[row] = { queries: taken.queries + span.queries, keys: taken.keys + span.keys };
+  }
+  return { rows: used.length, spans: placed };
 }

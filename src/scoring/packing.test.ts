@@ -5,7 +5,7 @@ import { random } from "../engine/random.ts";
 import { newLanguageModel } from "../models/language-model.ts";
 import { ropeFromConfig } from "../nn/rotary.ts";
 import { roundedUp } from "./layout.ts";
-import { pack } from "./packing.ts";
+import { type PackedBatch, pack } from "./packing.ts";
 import { TextScorer, type Tree } from "./text-scorer.ts";
 
 const rope = ropeFromConfig({}, { headDim: 8, maxPositionEmbeddings: 64 });
@@ -25,24 +25,71 @@ const rowOf = ({ prompt, completions: [chosen, rejected] }: Tree) => ({
 });
 const small = rowOf({ prompt: [5, 6, 7], completions: [[8, 9], [4]] });
 
+/** The tokens that each token looks at, by its rows of attention. */
+function looks(batch: PackedBatch): Map<number, number[]> {
+  const { rows, queries, keys } = batch.shape;
+  const found = new Map<number, number[]>();
+  for (let slot = 0; slot < rows * queries; slot++) {
+    const row = Math.floor(slot / queries);
+    const line = batch.mask.subarray(slot * keys, (slot + 1) * keys);
+    const seen = [...line].flatMap((v, k) => (v === 0 ? [Number(batch.keyTokens[row * keys + k])] : []));
+    if (seen.length > 0) found.set(Number(batch.queryTokens[slot]), seen);
+  }
+  return found;
+}
+
 describe("layout", () => {
+  const batch = pack([small], roles, rope);
+  // Prompts first, then, after their padding, completions.
+  const first = batch.shape.prompts;
   test("every token stands once, with its position; completions restart after the prompt", () => {
-    const batch = pack([small], roles, rope);
-    expect([...batch.ids].slice(0, 6).map(Number)).toEqual([5, 6, 7, 8, 9, 4]);
+    const at = [0, 1, 2, first, first + 1, first + 2];
+    expect(at.map((t) => Number(batch.ids[t]))).toEqual([5, 6, 7, 8, 9, 4]);
     // cos of the first frequency (1) tells the position
-    const positions = [0, 1, 2, 3, 4, 3];
-    positions.forEach((p, t) => expect(batch.cos[t * 4]).toBeCloseTo(Math.cos(p), 6));
+    [0, 1, 2, 3, 4, 3].forEach((p, i) => {
+      expect(Number(batch.tokenPositions[at[i]])).toBe(p);
+      expect(batch.cos[at[i] * 4]).toBeCloseTo(Math.cos(p), 6);
+    });
     expect(batch.tokens).toBe(6);
     // chosen: predicted from 7 and 8; rejected: from 7
-    expect([...batch.index].filter((_, i) => batch.targets[i] > 0n).map(Number)).toEqual([2, 3, 2]);
+    const scored = [...batch.index].filter((_, i) => batch.targets[i] > 0n);
+    expect(scored.map(Number)).toEqual([2, first, 2]);
   });
-  test("a token sees its prompt and its own branch up to itself, nothing else", () => {
-    const batch = pack([small], roles, rope);
-    const { time } = batch.shape;
-    const sees = (t: number) =>
-      [...batch.mask.subarray(t * time, t * time + time)].flatMap((v, j) => (v === 0 ? [j] : []));
-    expect([...batch.tokenPositions].slice(0, 6).map(Number)).toEqual([0, 1, 2, 3, 4, 3]);
-    expect([0, 2, 3, 4, 5].map(sees)).toEqual([[0], [0, 1, 2], [0, 1, 2, 3], [0, 1, 2, 3, 4], [0, 1, 2, 5]]);
+  test("a token looks at its prompt and its own branch up to itself, at nothing else", () => {
+    expect(Object.fromEntries(looks(batch))).toEqual({
+      0: [0],
+      1: [0, 1],
+      2: [0, 1, 2],
+      [first]: [0, 1, 2, first],
+      [first + 1]: [0, 1, 2, first, first + 1],
+      [first + 2]: [0, 1, 2, first + 2],
+    });
+  });
+  test("slots of tokens lead back to them, and those of padding to nobody", () => {
+    const all = pack(trees.map(rowOf), roles, rope, { fine: true });
+    const { prompts, others, copies, queries, keys } = all.shape;
+    const padding = BigInt(prompts + others - 1);
+    const seen = looks(all);
+    for (let t = 0; t < prompts + others; t++) {
+      const slot = Number(all.querySlots[t]);
+      if (seen.has(t)) expect(all.queryTokens[slot]).toBe(BigInt(t));
+      else expect([slot, all.queryTokens[slot]]).toEqual([queries - 1, padding]);
+    }
+    const keyCopies = (t: number) =>
+      t < prompts
+        ? Array.from({ length: copies }, (_, c) => all.promptKeySlots[c * prompts + t])
+        : [all.keySlots[t - prompts]];
+    const times = new Map<bigint, number>();
+    for (const t of all.keyTokens) times.set(t, (times.get(t) ?? 0) + 1);
+    for (let t = 0; t < prompts + others; t++) {
+      const real = keyCopies(t).filter((slot) => slot !== BigInt(keys - 1));
+      if (!seen.has(t)) expect(real).toEqual([]);
+      else {
+        expect(new Set(real).size).toBe(times.get(BigInt(t)));
+        for (const slot of real) expect(all.keyTokens[Number(slot)]).toBe(BigInt(t));
+      }
+    }
+    expect(all.keyTokens[keys - 1]).toBe(padding);
   });
   test("the same rows give the same layout, and sizes are few", () => {
     const all = trees.map(rowOf);

@@ -1,33 +1,45 @@
 /**
- * Lays token rows out for the model without padding where it can: a prompt is written once for all its completions
- * (a tree), trees are packed into rows of about the longest one, and a mask keeps every token to its own tree and branch.
- * Positions restart after the prompt for each completion. Shapes are rounded up to few sizes, as programs are compiled per shape;
- * the layout depends on the rows alone, so a resumed run lays out the same batch in the same way.
+ * Lays token rows out for the model: every token stands once, a prompt once for all its completions, without padding but for a few at the
+ * end; rows of attention gather the tokens that look at one another, and a mask keeps each to its own tree and branch. Positions restart
+ * after the prompt for each completion. Shapes are rounded up to few sizes, as programs are compiled per shape; the layout depends on
+ * the rows alone, so a resumed run lays out the same batch in the same way.
  */
 import type { Scorable } from "../data/token-row.ts";
 import type { Rope } from "../nn/rotary.ts";
 import {
   type Laid,
+  type Layout,
   type LayoutOptions,
   type PackShape,
   type RoleLayout,
+  type Segment,
+  isShared,
   laidLength,
   layoutOf,
+  tokensOfShape,
 } from "./layout.ts";
 
 export interface PackedBatch {
   readonly shape: PackShape;
   /** Whether a prompt stands once for all its completions, and not with each. */
   readonly shared: boolean;
-  /** [rows · time] */
+  /** [tokens] */
   readonly ids: BigInt64Array;
-  /** [rows · time]: the place of each token in its own sequence, prompt and completion counted through. */
+  /** [tokens]: the place of each token in its own sequence, prompt and completion counted through. */
   readonly tokenPositions: BigInt64Array;
-  /** [rows · time, headDim/2] */
+  /** [tokens, headDim/2] */
   readonly cos: Float32Array;
   readonly sin: Float32Array;
-  /** [rows, 1, time, time]: 0 where a token may look, -1e9 elsewhere. */
+  /** [rows, 1, queries, keys]: 0 where a token may look, -1e9 elsewhere. */
   readonly mask: Float32Array;
+  /** [rows, queries] and [rows, keys]: the token in each slot of attention; padding has the last one, which is padding too. */
+  readonly queryTokens: BigInt64Array;
+  readonly keyTokens: BigInt64Array;
+  /** [tokens]: the query slot of each token; for padding one that no token has. */
+  readonly querySlots: BigInt64Array;
+  /** [copies, prompts] and [others]: the key slots of each token; where there are fewer, one that no token has. */
+  readonly promptKeySlots: BigInt64Array;
+  readonly keySlots: BigInt64Array;
   /** Of all roles one after another: the position whose hidden state predicts a scored token, and that token. */
   readonly index: BigInt64Array;
   readonly targets: BigInt64Array;
@@ -64,14 +76,14 @@ export function pack(
     apart: options.apart === true || rope.dependsOnLength,
   });
   const { shape, tokens } = layout;
-  const { rows, time, scored, units, records: slots } = shape;
+  const { scored, units, records: slots } = shape;
+  const count = tokensOfShape(shape);
   const half = rope.width / 2;
 
-  const ids = new BigInt64Array(rows * time);
-  const tokenPositions = new BigInt64Array(rows * time);
-  const cos = new Float32Array(rows * time * half).fill(1);
-  const sin = new Float32Array(rows * time * half);
-  const mask = new Float32Array(rows * time * time).fill(hidden);
+  const ids = new BigInt64Array(count);
+  const tokenPositions = new BigInt64Array(count);
+  const cos = new Float32Array(count * half).fill(1);
+  const sin = new Float32Array(count * half);
   const total = scored.reduce((a, b) => a + b, 0);
   const index = new BigInt64Array(total);
   const targets = new BigInt64Array(total);
@@ -103,31 +115,19 @@ export function pack(
     if (tokens.length > 0) last[role][unit] = BigInt(at(tokens.length - 1));
   };
 
-  for (const { segment, row, column } of layout.segments) {
-    const origin = row * time + column;
-    const write = (
-      offset: number,
-      tokens: readonly number[],
-      firstPosition: number,
-      rowLength: number,
-      promptEnd: number,
-    ) => {
-      const positions = tokens.map((_, i) => firstPosition + i);
-      const table = rope.tables(positions, rowLength);
-      cos.set(table.cos, (origin + offset) * half);
-      sin.set(table.sin, (origin + offset) * half);
-      tokens.forEach((id, i) => {
-        const at = origin + offset + i;
-        ids[at] = BigInt(id);
-        tokenPositions[at] = BigInt(positions[i]);
-        const line = at * time + column;
-        mask.fill(0, line, line + promptEnd); // the prompt,
-        mask.fill(0, line + offset, line + offset + i + 1); // and this branch up to the token itself
-      });
-    };
+  const write = (at: number, tokens: readonly number[], firstPosition: number, length: number) => {
+    const positions = tokens.map((_, i) => firstPosition + i);
+    const table = rope.tables(positions, length);
+    cos.set(table.cos, at * half);
+    sin.set(table.sin, at * half);
+    ids.set(tokens.map(BigInt), at);
+    tokenPositions.set(positions.map(BigInt), at);
+  };
+  const starts = startsOf(layout);
+  for (const [segment, { prompt: origin, branches: origins }] of starts) {
     const { prompt, branches, scoredPrompts } = segment;
     const longest = prompt.length + Math.max(0, ...branches.map(laidLength));
-    write(0, prompt, 0, longest, 0);
+    write(origin, prompt, 0, longest);
     for (const scored of scoredPrompts) {
       // The first token of a prompt is only given.
       score(
@@ -136,28 +136,26 @@ export function pack(
         (i) => origin + i,
       );
     }
-    let offset = prompt.length;
-    for (const parts of branches) {
+    branches.forEach((parts, b) => {
+      const from = origins[b];
       write(
-        offset,
+        from,
         parts.flatMap((p) => p.ids),
         prompt.length,
         longest,
-        prompt.length,
       );
-      let start = 0;
+      let begin = 0;
       for (const part of parts) {
-        const [from, begin] = [origin + offset, start];
+        const start = begin;
         if (part.role >= 0)
           score(
             part,
-            (i) => from + begin + i,
-            (i) => (begin + i === 0 ? origin + prompt.length - 1 : from + begin + i - 1),
+            (i) => from + start + i,
+            (i) => (start + i === 0 ? origin + prompt.length - 1 : from + start + i - 1),
           );
-        start += part.ids.length;
+        begin += part.ids.length;
       }
-      offset += start;
-    }
+    });
   }
   return {
     shape,
@@ -166,7 +164,7 @@ export function pack(
     tokenPositions,
     cos,
     sin,
-    mask,
+    ...attentionPlaces(layout, starts),
     index,
     targets,
     own,
@@ -177,4 +175,62 @@ export function pack(
     last,
     tokens,
   };
+}
+
+/** Where the first token of a prompt stands, and of each of its branches. */
+interface Starts {
+  readonly prompt: number;
+  readonly branches: readonly number[];
+}
+
+/** Prompts of several completions first, then everything else. */
+function startsOf({ shape, segments }: Layout): Map<Segment, Starts> {
+  let [prompts, others] = [0, shape.prompts];
+  const taken = (n: number) => (others += n) - n;
+  return new Map(
+    segments.map((segment) => {
+      const { prompt, branches } = segment;
+      const own = isShared(segment) ? (prompts += prompt.length) - prompt.length : taken(prompt.length);
+      return [segment, { prompt: own, branches: branches.map((b) => taken(laidLength(b))) }];
+    }),
+  );
+}
+
+/** Who looks at whom. */
+function attentionPlaces({ shape, spans }: Layout, starts: ReadonlyMap<Segment, Starts>) {
+  const { prompts, others, copies, rows, queries, keys } = shape;
+  const count = tokensOfShape(shape);
+  const padding = BigInt(count - 1);
+  const mask = new Float32Array(rows * queries * keys).fill(hidden);
+  const queryTokens = new BigInt64Array(rows * queries).fill(padding);
+  const keyTokens = new BigInt64Array(rows * keys).fill(padding);
+  // The last slots of the first row are nobody's.
+  const querySlots = new BigInt64Array(count).fill(BigInt(queries - 1));
+  const promptKeySlots = new BigInt64Array(copies * prompts).fill(BigInt(keys - 1));
+  const keySlots = new BigInt64Array(others).fill(BigInt(keys - 1));
+  const looks = new Uint32Array(prompts);
+  for (const { segment, branch, row, firstQuery, firstKey, ...span } of spans) {
+    const { prompt, branches } = starts.get(segment) ?? { prompt: 0, branches: [] };
+    const promptLength = segment.prompt.length;
+    const ofBranch = branches[branch ?? 0];
+    const tokenOf = (place: number) =>
+      place < promptLength ? prompt + place : ofBranch + place - promptLength;
+    const before = span.keys - span.queries;
+    for (let q = 0; q < span.queries; q++) {
+      const slot = row * queries + firstQuery + q;
+      const token = tokenOf(before + q);
+      queryTokens[slot] = BigInt(token);
+      querySlots[token] = BigInt(slot);
+      const line = slot * keys + firstKey;
+      mask.fill(0, line, line + before + q + 1);
+    }
+    for (let k = 0; k < span.keys; k++) {
+      const slot = row * keys + firstKey + k;
+      const token = tokenOf(k);
+      keyTokens[slot] = BigInt(token);
+      if (token < prompts) promptKeySlots[looks[token]++ * prompts + token] = BigInt(slot);
+      else keySlots[token - prompts] = BigInt(slot);
+    }
+  }
+  return { mask, queryTokens, keyTokens, querySlots, promptKeySlots, keySlots };
 }

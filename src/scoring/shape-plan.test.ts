@@ -1,8 +1,8 @@
 /** Shapes of a run: few, large enough, and the same whenever they are planned. */
 import { describe, expect, test } from "vitest";
 import { random } from "../engine/random.ts";
-import { type PackShape, layoutOf, rowCost } from "./layout.ts";
-import { planShapes } from "./shape-plan.ts";
+import { type LayoutOptions, type PackShape, layerCost, layoutOf } from "./layout.ts";
+import { planShapes, withRows } from "./shape-plan.ts";
 
 const model = { hidden: 576, layers: 30, vocabulary: 49152 };
 const roles = [
@@ -23,10 +23,14 @@ const pair = () => ({
   ],
 });
 const batches = Array.from({ length: 200 }, () => Array.from({ length: 8 }, pair));
-const natural = batches.map((b) => layoutOf(b, roles, { hidden: 576 }).shape);
-const plan = planShapes(natural, model);
-const planned = batches.map((b) => layoutOf(b, roles, { hidden: 576, shapes: plan }).shape);
-const cost = (shapes: readonly PackShape[]) => shapes.reduce((sum, s) => sum + rowCost(s, 576), 0);
+const layouts = batches.map(
+  (b) => (options: LayoutOptions) => layoutOf(b, roles, { hidden: 576, ...options }),
+);
+const natural = layouts.map((layout) => layout({ fine: true }).shape);
+const merged = planShapes(natural, model);
+const plan = withRows(merged, layouts);
+const planned = layouts.map((layout) => layout({ shapes: plan }).shape);
+const cost = (shapes: readonly PackShape[]) => shapes.reduce((sum, s) => sum + layerCost(s, 576), 0);
 const distinct = (shapes: readonly PackShape[]) => new Set(shapes.map((s) => JSON.stringify(s))).size;
 
 describe("a plan", () => {
@@ -37,7 +41,8 @@ describe("a plan", () => {
     expect(cost(planned) / cost(natural)).toBeLessThan(1.15);
   });
   test("of the same uses is the same", () => {
-    expect(planShapes(natural, model)).toEqual(plan);
+    expect(planShapes(natural, model)).toEqual(merged);
+    expect(withRows(merged, layouts)).toEqual(plan);
   });
   test("of a short run merges more, of a long one less", () => {
     const few = planShapes(natural.slice(0, 20), model).length;

@@ -2,7 +2,7 @@
  * The shapes of a run, chosen before it begins: every batch could have one of its own, and each costs a compilation and memory; a few that
  * hold them all cost padding. Both are weighed in floating-point operations, without looking at a clock, so that a resumed run plans the same.
  */
-import { type PackShape, rowCost } from "./layout.ts";
+import { type Layout, type LayoutOptions, type PackShape, layerCost } from "./layout.ts";
 
 /** What the sizes of a model make of costs. */
 export interface ModelCost {
@@ -15,20 +15,14 @@ export interface ModelCost {
 const compileFlops = 5e9;
 /** More shapes are not kept: see `ProgramCache`. */
 const most = 10;
-/** Merging looks at all pairs; beyond this many the rarest are left to find a place. */
+/** Merging looks at all pairs; more shapes than this are first put together by about their size. */
 const mostConsidered = 96;
 
 /**
  * Few shapes for these uses. `share` is the part of the run that they are: with 0.1, each stands for ten.
  */
 export function planShapes(uses: readonly PackShape[], model: ModelCost, share = 1): PackShape[] {
-  const counts = new Map<string, { shape: PackShape; uses: number }>();
-  for (const shape of uses) {
-    const key = JSON.stringify(shape);
-    const known = counts.get(key);
-    counts.set(key, { shape, uses: (known?.uses ?? 0) + 1 / share });
-  }
-  let plan = [...counts.values()].sort((a, b) => b.uses - a.uses).slice(0, mostConsidered);
+  let plan = alike(uses).map(({ shape, uses: n }) => ({ shape, uses: n / share }));
   const compile = compileFlops * model.layers;
   for (;;) {
     const best = bestMerge(plan, model);
@@ -40,7 +34,45 @@ export function planShapes(uses: readonly PackShape[], model: ModelCost, share =
   return plan.map((p) => p.shape);
 }
 
+/**
+ * These shapes with as many rows of attention as batches need in them: the larger of two shapes holds the tokens that either held, but
+ * rows fill up in ways of their own. `layouts` lay each batch out.
+ */
+export function withRows(
+  shapes: readonly PackShape[],
+  layouts: readonly ((options: LayoutOptions) => Layout)[],
+): PackShape[] {
+  const grown = [...shapes];
+  for (const layout of layouts) {
+    const { shape } = layout({ shapes: grown, grow: true });
+    const before = grown.findIndex((s) => sameButRows(s, shape));
+    if (before >= 0) grown[before] = shape;
+  }
+  return grown;
+}
+
+const sameButRows = (a: PackShape, b: PackShape) =>
+  JSON.stringify({ ...a, rows: 0 }) === JSON.stringify({ ...b, rows: 0 });
+
 type Planned = { readonly shape: PackShape; readonly uses: number };
+
+/** Shapes with how often each is used: so many at most, those of about one size put together. */
+function alike(uses: readonly PackShape[]): Planned[] {
+  for (let steps = 64; ; steps /= 2) {
+    const groups = new Map<string, Planned>();
+    for (const shape of uses) {
+      const key = JSON.stringify(shape, (_, v: unknown) => (typeof v === "number" ? coarse(v, steps) : v));
+      const known = groups.get(key);
+      const both = known ? union(known.shape, shape) : shape;
+      groups.set(both ? key : JSON.stringify(shape), { shape: both ?? shape, uses: (known?.uses ?? 0) + 1 });
+    }
+    if (groups.size <= mostConsidered || steps < 1)
+      return [...groups.values()].sort((a, b) => b.uses - a.uses);
+  }
+}
+
+/** A number's place among so many steps an octave. */
+const coarse = (n: number, steps: number) => (n === 0 ? 0 : 1 + Math.floor(Math.log2(n) * steps));
 
 function bestMerge(plan: readonly Planned[], model: ModelCost) {
   let best: { cost: number; pair: [number, number]; shape: PackShape } | undefined;
@@ -62,8 +94,12 @@ function union(a: PackShape, b: PackShape): PackShape | undefined {
   if (a.records !== b.records) return undefined;
   const larger = (x: readonly number[], y: readonly number[]) => x.map((n, k) => Math.max(n, y[k]));
   return {
+    prompts: Math.max(a.prompts, b.prompts),
+    others: Math.max(a.others, b.others),
+    copies: Math.max(a.copies, b.copies),
     rows: Math.max(a.rows, b.rows),
-    time: Math.max(a.time, b.time),
+    queries: Math.max(a.queries, b.queries),
+    keys: Math.max(a.keys, b.keys),
     scored: larger(a.scored, b.scored),
     units: larger(a.units, b.units),
     records: a.records,
@@ -73,5 +109,5 @@ function union(a: PackShape, b: PackShape): PackShape | undefined {
 /** Forward and backward of a shape: 24 h² a layer and token, twice that for the backward; the same of the head's h·V. */
 export function shapeFlops(shape: PackShape, { hidden, layers, vocabulary }: ModelCost): number {
   const scored = shape.scored.reduce((a, b) => a + b, 0);
-  return 3 * (rowCost(shape, hidden) * layers * 24 * hidden ** 2 + scored * 2 * hidden * vocabulary);
+  return 3 * (layerCost(shape, hidden) * layers * 24 * hidden ** 2 + scored * 2 * hidden * vocabulary);
 }

@@ -10,10 +10,10 @@ import { tokenLogProbs } from "../engine/ops/token-log-probs.ts";
 import { type VocabularyQuantity, vocabularyScores } from "../engine/ops/vocabulary-scores.ts";
 import { type Dim, type Tensor, dim } from "../engine/tensor.ts";
 import type { CausalLm, HiddenOptions, TokenInputs } from "../models/causal-lm.ts";
-import { fullAttention } from "../nn/attention.ts";
+import { type AttentionPlaces, gatheredAttention } from "../nn/gathered-attention.ts";
 import { layerMasks } from "../nn/masks.ts";
 import type { Weights } from "../nn/parameters.ts";
-import type { PackShape, RoleLayout } from "./layout.ts";
+import { type PackShape, type RoleLayout, tokensOfShape } from "./layout.ts";
 import type { PackedBatch } from "./packing.ts";
 
 /** A role to be scored, and what is asked of each of its tokens beside the log-probability. */
@@ -49,8 +49,7 @@ export interface BatchInputs {
   readonly roles: readonly RoleRequest[];
   readonly tokens: TokenInputs;
   readonly mask: Tensor;
-  readonly rows: Dim;
-  readonly time: Dim;
+  readonly places: AttentionPlaces;
   readonly index: Tensor;
   readonly targets: Tensor;
 }
@@ -77,16 +76,28 @@ export function declareBatch(
   shape: PackShape,
   roles: readonly RoleRequest[],
 ): BatchInputs {
-  const [rows, time] = [dim("rows", shape.rows), dim("time", shape.time)];
-  const tokens = dim("tokens", shape.rows * shape.time);
+  const tokens = dim("tokens", tokensOfShape(shape));
+  const [rows, queries, keys] = [
+    dim("rows", shape.rows),
+    dim("time", shape.queries),
+    dim("keys", shape.keys),
+  ];
   const half = dim("half", model.rope.width / 2);
   const scored = dim("scored", total(shape.scored));
   return {
     shape,
     roles,
-    rows,
-    time,
-    mask: graph.input("mask", "float", [rows, dim("one", 1), time, dim("keys", shape.time)]),
+    mask: graph.input("mask", "float", [rows, dim("one", 1), queries, keys]),
+    places: {
+      queryTokens: graph.input("attention/queries", "int64", [rows, queries]),
+      keyTokens: graph.input("attention/keys", "int64", [rows, keys]),
+      querySlots: graph.input("token/query", "int64", [tokens]),
+      sharedKeySlots:
+        shape.prompts > 0
+          ? graph.input("prompt/keys", "int64", [dim("copies", shape.copies), dim("prompts", shape.prompts)])
+          : undefined,
+      keySlots: graph.input("token/key", "int64", [dim("others", shape.others)]),
+    },
     tokens: {
       ids: graph.input("ids", "int64", [tokens]),
       positions: graph.input("token/positions", "int64", [tokens]),
@@ -108,9 +119,20 @@ export function hiddenStates(
   batch: BatchInputs,
   options: HiddenOptions = {},
 ): Tensor {
-  const masks = layerMasks(batch.mask, batch.tokens.positions, model.attention.layers);
-  const attend = fullAttention(model.attention, batch.rows, batch.time, masks);
+  const { mask, places, tokens } = batch;
+  const positions = {
+    queries: positionsIn(places.queryTokens, tokens.positions),
+    keys: positionsIn(places.keyTokens, tokens.positions),
+  };
+  const masks = layerMasks(mask, positions, model.attention.layers);
+  const attend = gatheredAttention(model.attention, places, masks);
   return model.hidden(weights, batch.tokens, attend, options);
+}
+
+/** The position of the token in each slot, flat; only models with windows read them. */
+function positionsIn(slots: Tensor, positions: Tensor): Tensor {
+  const { graph } = slots;
+  return graph.node("Gather", [positions, slots], { dtype: "int64", shape: slots.shape }, { axis: 0 });
 }
 
 /** Scores a batch whose inputs are declared. */
@@ -221,6 +243,11 @@ export function batchArrays(batch: PackedBatch, roles: readonly RoleLayout[]): R
     sin: batch.sin,
     order: BigInt64Array.from({ length: batch.ids.length }, (_, i) => BigInt(i)),
     mask: batch.mask,
+    "attention/queries": batch.queryTokens,
+    "attention/keys": batch.keyTokens,
+    "token/query": batch.querySlots,
+    "token/key": batch.keySlots,
+    "prompt/keys": batch.promptKeySlots,
     index: batch.index,
     targets: batch.targets,
     own: batch.own,

@@ -1,17 +1,29 @@
 /** How the batches of a run are cut into pieces and laid out: in shapes chosen before the run, where they have been. */
-import type { TokenRow } from "../data/token-row.ts";
+import { type TokenRow, tokensOf } from "../data/token-row.ts";
 import type { CausalLm } from "../models/causal-lm.ts";
-import { type PackShape, layoutOf } from "../scoring/layout.ts";
+import {
+  type Layout,
+  type LayoutOptions,
+  type PackShape,
+  layoutOf,
+  tokensOfShape,
+} from "../scoring/layout.ts";
 import { type PackedBatch, pack } from "../scoring/packing.ts";
-import { planShapes, shapeFlops } from "../scoring/shape-plan.ts";
+import { planShapes, shapeFlops, withRows } from "../scoring/shape-plan.ts";
 import type { RoleRequest } from "../scoring/text-graph.ts";
 
 /** Records of a batch that go through the model together. */
 export interface Piece {
-  /** Of its first record in the batch. */
-  readonly start: number;
-  readonly piece: readonly TokenRow[];
+  /** Their places in the batch. */
+  readonly places: readonly number[];
+  readonly rows: readonly TokenRow[];
   /** Record slots of its layout. */
+  readonly slots: number;
+}
+
+/** What a piece may hold: as many tokens as the largest of a run cut by the number of records, in at most so many slots. */
+interface Room {
+  readonly tokens: number;
   readonly slots: number;
 }
 
@@ -20,6 +32,7 @@ export class BatchLayouts {
   readonly #roles: readonly RoleRequest[];
   readonly #coupled: boolean;
   #shapes: readonly PackShape[] = [];
+  #room: Room | undefined;
 
   /** `coupled`: losses of a batch depend on one another. */
   constructor(architecture: CausalLm, roles: readonly RoleRequest[], coupled: boolean) {
@@ -33,21 +46,40 @@ export class BatchLayouts {
    */
   plan(batches: readonly (readonly TokenRow[])[], microBatch: number, share = 1): readonly PackShape[] {
     const { hiddenSize, layers, vocabularySize } = this.#architecture;
-    const uses = batches.flatMap((rows) => this.pieces(rows, microBatch).map((p) => this.#shapeOf(p)));
+    this.#room = undefined;
+    const cut = () => batches.flatMap((rows) => this.pieces(rows, microBatch));
+    if (!this.#coupled && batches.some((rows) => rows.length > microBatch)) {
+      const tokens = Math.max(...cut().map((p) => tokensIn(p.rows)));
+      const slots = Math.max(
+        ...batches.flatMap((rows) => filled(rows, { tokens, slots: Infinity }).map((p) => p.length)),
+      );
+      this.#room = { tokens, slots };
+    }
+    const pieces = cut();
     const model = { hidden: hiddenSize, layers, vocabulary: vocabularySize };
-    this.#shapes = planShapes(uses, model, share);
+    const shapes = planShapes(
+      pieces.map((p) => this.#layoutOf(p, { fine: true }).shape),
+      model,
+      share,
+    );
+    this.#shapes = withRows(
+      shapes,
+      pieces.map((p) => (options) => this.#layoutOf(p, options)),
+    );
     return [...this.#shapes].sort((a, b) => shapeFlops(b, model) - shapeFlops(a, model));
   }
 
   /**
-   * A batch cut into pieces. A last, smaller piece keeps the size of the others, its missing records with weight 0; where losses depend on
-   * one another, records are not weighed in the graph, and it has its own size.
+   * A batch cut into pieces, whose missing records have weight 0. In a planned run pieces are filled up with short records to the size that
+   * the longest need, as fewer and larger pieces cost less. Where losses depend on one another, records are not weighed in the graph:
+   * then pieces are cut by number, and the last has its own size.
    */
   pieces(rows: readonly TokenRow[], microBatch: number): Piece[] {
-    return Array.from({ length: Math.ceil(rows.length / microBatch) }, (_, i) => {
-      const piece = rows.slice(i * microBatch, (i + 1) * microBatch);
-      const slots = this.#coupled || rows.length <= microBatch ? piece.length : microBatch;
-      return { start: i * microBatch, piece, slots };
+    const room = this.#room;
+    const places = room && rows.length > microBatch ? filled(rows, room) : byNumber(rows, microBatch);
+    return places.map((own) => {
+      const slots = this.#coupled || rows.length <= microBatch ? own.length : (room?.slots ?? microBatch);
+      return { places: own, rows: own.map((i) => rows[i]), slots };
     });
   }
 
@@ -58,11 +90,39 @@ export class BatchLayouts {
     return pack(rows, roles, rope, { slots, hidden: hiddenSize, shapes });
   }
 
-  #shapeOf({ piece, slots }: Piece): PackShape {
+  #layoutOf({ rows, slots }: Piece, options: LayoutOptions): Layout {
     const { rope, hiddenSize } = this.#architecture;
-    const options = { slots, hidden: hiddenSize, apart: rope.dependsOnLength, fine: true };
-    return layoutOf(piece, this.#roles, options).shape;
+    return layoutOf(rows, this.#roles, {
+      slots,
+      hidden: hiddenSize,
+      apart: rope.dependsOnLength,
+      ...options,
+    });
   }
+}
+
+const tokensIn = (rows: readonly TokenRow[]) => rows.reduce((n, row) => n + tokensOf(row), 0);
+
+/** Places of records, so many at a time. */
+function byNumber(rows: readonly TokenRow[], count: number): number[][] {
+  const all = rows.map((_, i) => i);
+  return Array.from({ length: Math.ceil(rows.length / count) }, (_, i) =>
+    all.slice(i * count, (i + 1) * count),
+  );
+}
+
+/** Places of records in as few pieces as first-fit decreasing finds: each into the first with room, longest first. */
+function filled(rows: readonly TokenRow[], room: Room): number[][] {
+  const lengths = rows.map(tokensOf);
+  const order = rows.map((_, i) => i).sort((a, b) => lengths[b] - lengths[a] || a - b);
+  const pieces: { tokens: number; places: number[] }[] = [];
+  for (const i of order) {
+    let piece = pieces.find((p) => p.tokens + lengths[i] <= room.tokens && p.places.length < room.slots);
+    if (!piece) pieces.push((piece = { tokens: 0, places: [] }));
+    piece.tokens += lengths[i];
+    piece.places.push(i);
+  }
+  return pieces.map((p) => p.places.sort((a, b) => a - b));
 }
 
 /** Sums over the pieces of a batch. */
@@ -73,7 +133,7 @@ export class LaidOut {
 
   take({ shape, tokens, shared }: PackedBatch): void {
     this.#tokens += tokens;
-    this.#padded += shape.rows * shape.time;
+    this.#padded += tokensOfShape(shape);
     this.#shared &&= shared;
   }
 

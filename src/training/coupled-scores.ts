@@ -74,15 +74,15 @@ export class WholeBatchScores {
     });
   }
 
-  /** Takes the scores of a piece that begins at record `start`. */
-  take(start: number, batch: PackedBatch, outputs: Readonly<Record<string, TensorArray>>): void {
-    const records = Math.min(batch.shape.records, this.#rows.length - start);
+  /** Takes the scores of a piece, whose records have these places in the batch. */
+  take(places: readonly number[], batch: PackedBatch, outputs: Readonly<Record<string, TensorArray>>): void {
+    const records = places.length;
     for (const field of tokenFields) {
       const values = this.#roles.map(
         ({ name }) => outputs[`scores/${field}/${name}`] as Float32Array | undefined,
       );
       if (values.every((v) => v === undefined)) continue;
-      unpack(batch, this.#roles, values, records).forEach((own, i) => (this.#tokens[start + i][field] = own));
+      unpack(batch, this.#roles, values, records).forEach((own, i) => (this.#tokens[places[i]][field] = own));
     }
     for (const field of Object.values(headFields)) {
       this.#roles.forEach(({ name }, k) => {
@@ -91,7 +91,7 @@ export class WholeBatchScores {
         const width = values.length / batch.shape.units[k];
         unitsInRecords(batch, k).forEach((place, unit) => {
           if (!place || place.record >= records) return;
-          const lists = ((this.#heads[start + place.record][field] ??= {})[name] ??= []);
+          const lists = ((this.#heads[places[place.record]][field] ??= {})[name] ??= []);
           lists[place.unit] = Array.from(values.subarray(unit * width, (unit + 1) * width));
         });
       });
@@ -187,17 +187,17 @@ export function weightedSum(graph: Graph, { batch, scores }: ScoreGraph, { names
   return parts.reduce((a, b) => add(a, b));
 }
 
-/** The coefficients of a piece that begins at record `start`, in the places of its tokens and completions. */
+/** The coefficients of a piece, whose records have these places in the batch, where its tokens and completions stand. */
 export function coefficientArrays(
   batch: PackedBatch,
   roles: readonly RoleLayout[],
   { byRecord, names }: Coefficients,
-  start: number,
+  places: readonly number[],
 ): Record<string, TensorArray> {
   const arrays: Record<string, TensorArray> = {};
   roles.forEach(({ name: role }, k) => {
     const of = (record: number, unit: number, field: string) =>
-      (byRecord[start + record]?.[role]?.[unit] as Record<string, unknown> | undefined)?.[field];
+      (byRecord[places[record]]?.[role]?.[unit] as Record<string, unknown> | undefined)?.[field];
     for (const field of tokenFields) {
       if (!names.has(`${role}/${field}`)) continue;
       arrays[coefficientName(role, field)] = inSlots(
@@ -208,8 +208,9 @@ export function coefficientArrays(
     }
     for (const field of Object.values(headFields)) {
       if (!names.has(`${role}/${field}`)) continue;
-      const places = unitsInRecords(batch, k);
-      const rows = places.map((p) => (p ? [of(p.record, p.unit, field) ?? 0].flat() : []) as number[]);
+      const rows = unitsInRecords(batch, k).map(
+        (p) => (p ? [of(p.record, p.unit, field) ?? 0].flat() : []) as number[],
+      );
       const width = Math.max(...rows.map((r) => r.length));
       arrays[coefficientName(role, field)] = Float32Array.from(
         rows.flatMap((r) => Array.from({ length: width }, (_, i) => r[i] ?? 0)),

@@ -117,27 +117,28 @@ export class ObjectivePrograms {
     const totals = batchTotals(rows, this.#roles, epoch);
     const add = rows.length > microBatch;
     if (add) this.#clearGradients();
-    const lists = { loss: [] as number[], logp: named(), reward: named(), metric: named() };
+    const losses = new Array<number>(rows.length);
+    const lists = { logp: named(), reward: named(), metric: named() };
     const laid = new LaidOut();
     let loss = 0;
-    for (const { start, piece, slots } of this.#layouts.pieces(rows, microBatch)) {
+    for (const { places, rows: piece, slots } of this.#layouts.pieces(rows, microBatch)) {
       const batch = this.#layouts.pack(piece, slots);
-      const own = { kind, totals, fields, reference: reference?.slice(start, start + microBatch) };
+      const own = { kind, totals, fields, reference: reference && places.map((i) => reference[i]) };
       const arrays = await this.#arrays(batch);
       Object.assign(arrays, scoreArrays(batch, piece, this.#roles, { ...own, seed: seed + step }));
       const outputs = await this.#runPiece({ kind: "objective", add }, batch.shape, arrays);
       loss += (outputs.loss as Float32Array)[0];
       for (const [name, values] of Object.entries(outputs)) {
         const [prefix, ...rest] = name.split("/");
-        const taken = () => Array.from((values as Float32Array).subarray(0, piece.length));
-        if (name === "losses") lists.loss.push(...taken());
+        const take = (list: number[]) => places.forEach((i, k) => (list[i] = (values as Float32Array)[k]));
+        if (name === "losses") take(losses);
         else if (prefix === "logp" || prefix === "reward" || prefix === "metric")
-          (lists[prefix][rest.join("/")] ??= []).push(...taken());
+          take((lists[prefix][rest.join("/")] ??= new Array<number>(rows.length)));
       }
       laid.take(batch);
     }
     const { logp: logps, reward: rewards, metric: metrics } = lists;
-    return { loss, losses: lists.loss, logps, rewards, metrics, running: {}, ...laid.totals() };
+    return { loss, losses, logps, rewards, metrics, running: {}, ...laid.totals() };
   }
 
   /**
@@ -153,10 +154,10 @@ export class ObjectivePrograms {
     const { model, terms, kind, seed, computeGradients } = this.#options;
     const whole = new WholeBatchScores(this.#roles, rows, reference);
     const pieces = this.#layouts.pieces(rows, microBatch);
-    for (const { start, piece, slots } of pieces) {
+    for (const { places, rows: piece, slots } of pieces) {
       const batch = this.#layouts.pack(piece, slots);
       const outputs = await this.#runPiece({ kind: "scores" }, batch.shape, await this.#arrays(batch));
-      whole.take(start, batch, outputs);
+      whole.take(places, batch, outputs);
     }
     const evaluated = await evaluateExamples(model.backend, terms, kind, whole.examples(), {
       ...context,
@@ -169,10 +170,10 @@ export class ObjectivePrograms {
       this.#clearGradients();
       // Completions that nothing pulls at (a mismatched one stands for a mean) need not go through the model again.
       const roles = this.#roles.filter((r) => coefficients.roles.has(r.name));
-      for (const { start, piece, slots } of pieces) {
+      for (const { places, rows: piece, slots } of pieces) {
         const batch = this.#layouts.pack(piece, slots, roles);
         const arrays = await this.#arrays(batch, roles);
-        Object.assign(arrays, coefficientArrays(batch, roles, coefficients, start));
+        Object.assign(arrays, coefficientArrays(batch, roles, coefficients, places));
         await this.#runPiece({ kind: "coefficients", roles, coefficients }, batch.shape, arrays);
         laid.take(batch);
       }

@@ -131,6 +131,8 @@ function open({
     check(api.SetSessionGraphOptimizationLevel(o, optimize ? 99 : 0));
     check(api.AddSessionConfigEntry(o, "session.use_env_allocators", "1"));
     check(api.AddSessionConfigEntry(o, "session.set_denormal_as_zero", "1"));
+    // A transpose that stands before a product is wanted there: see `productOnto`.
+    check(api.AddSessionConfigEntry(o, "optimization.disable_specified_optimizers", "GemmTransposeFusion"));
     if (externalData !== undefined) check(api.AddSessionConfigEntry(o, externalDataKey, externalData));
     return o;
   };

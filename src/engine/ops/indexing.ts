@@ -78,6 +78,40 @@ export function gatherRows(x: Tensor, index: Tensor): Tensor {
   });
 }
 
+/** Where the rows of a tensor went. */
+export interface RowPlaces {
+  /** The place of each row that went to one, [n] int64; where rows are repeated, of those after them. */
+  readonly rows: Tensor;
+  /** The places of the first rows, [copies, m] int64. Where a row went to fewer, a place whose gradient is 0. */
+  readonly repeated?: Tensor;
+}
+
+/**
+ * Rows `index[i]` of `x`, as `gatherRows`, where it is known where each row goes: then the backward reads too, and nothing is scattered.
+ * x [rows, width], index [n] int64 → [n, width].
+ */
+export function rearrangeRows(x: Tensor, index: Tensor, places: RowPlaces): Tensor {
+  const { graph } = x;
+  const [count, width] = x.shape;
+  const { rows, repeated } = places;
+  if (rows.elements + (repeated?.shape[1].size ?? 0) !== count.size)
+    throw shapeError("rearrangeRows", `${showShape(x.shape)} and places ${showShape(rows.shape)}`);
+  const taken = (from: Tensor, at: Tensor) =>
+    graph.node("Gather", [from, at], { shape: [...at.shape, width] }, { axis: 0 });
+  return graph.record(taken(x, index), [x], (dy) => {
+    const single = taken(dy, rows);
+    if (!repeated) return [relabel(single, x.shape)];
+    const [, first] = repeated.shape;
+    const summed = graph.node(
+      "ReduceSum",
+      [taken(dy, repeated), graph.integers([0])],
+      { shape: [first, width] },
+      { keepdims: 0 },
+    );
+    return [graph.node("Concat", [summed, single], { shape: x.shape }, { axis: 0 })];
+  });
+}
+
 /** x[i, index[i]]: x [n, k], index [n] int64 → [n]. */
 export function pick(x: Tensor, index: Tensor): Tensor {
   if (x.rank !== 2 || index.rank !== 1 || index.shape[0].size !== x.shape[0].size) {
