@@ -66,6 +66,7 @@ export class Graph {
   /** Differentiable operations in order; set aside while backward rules run. */
   tape: TapeEntry[] = [];
   #taping = true;
+  #keeping = false;
   #count = 0;
   readonly #cached = new Map<string, Tensor>();
   /** Values that can be made anew where they are used: kept, they would take memory from their first use to their last. */
@@ -171,6 +172,22 @@ export class Graph {
       return build();
     } finally {
       this.#taping = before;
+    }
+  }
+
+  /** Whether everything is kept for the backward, or what is cheap is made again (`remade`). */
+  get keeping(): boolean {
+    return this.#keeping;
+  }
+
+  /** Runs `build` with everything kept that its backward needs. */
+  keepingAll<T>(build: () => T): T {
+    const before = this.#keeping;
+    this.#keeping = true;
+    try {
+      return build();
+    } finally {
+      this.#keeping = before;
     }
   }
 

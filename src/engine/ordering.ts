@@ -3,6 +3,7 @@
  * gradients last, keeping every activation alive until then. These operations change no value, only the order.
  */
 import { backpropagate } from "./gradient.ts";
+import type { InputGradient, TapeEntry } from "./graph.ts";
 import { type Tensor, relabel } from "./tensor.ts";
 
 /**
@@ -51,17 +52,65 @@ export function layerBoundary(x: Tensor, weights: () => readonly Tensor[]): Tens
  */
 export function recomputed(x: Tensor, weights: readonly Tensor[], build: (x: Tensor) => Tensor): Tensor {
   const { graph } = x;
-  const y = graph.untaped(() => build(x));
+  const whole = (input: Tensor) => graph.keepingAll(() => build(input));
+  const y = graph.untaped(() => whole(x));
   return graph.record(y, [x, ...weights], (dy, { wants, soFar }) => {
     const again = after(x, dy);
-    const { value, tape } = graph.taped(() => build(again));
-    const wanted = [again, ...weights].filter((_, i) => wants[i]);
-    const before = wanted.map((t) => (t === again ? undefined : soFar(t)));
-    const given = backpropagate(tape, value, wanted, dy, before);
-    return [again, ...weights].map((t) => {
-      const at = wanted.indexOf(t);
-      const found = given[at];
-      return found && before[at] ? { including: found } : found;
-    });
+    return gradientsAgain(
+      graph.taped(() => whole(again)),
+      [x, ...weights],
+      again,
+      dy,
+      wants,
+      soFar,
+    );
+  });
+}
+
+/**
+ * build(first, ...others), of which nothing is kept, for what is cheap: inner activations are computed again in the backward, and so is
+ * the result where a weight's gradient needs it (`madeAgain`), both at once. Should the first be the smallest, the second computation
+ * is put off at the least cost. Within layers that are `recomputed` as a whole it is build itself.
+ */
+export function remade(
+  inputs: readonly [Tensor, ...Tensor[]],
+  build: (...inputs: Tensor[]) => Tensor,
+): Tensor {
+  const [first, ...others] = inputs;
+  const { graph } = first;
+  if (graph.keeping) return build(...inputs);
+  const y = graph.untaped(() => build(...inputs));
+  let again: { input: Tensor; value: Tensor; tape: TapeEntry[] } | undefined;
+  const make = (dependency: Tensor) => {
+    if (!again) {
+      const input = after(first, dependency);
+      again = { input, ...graph.taped(() => build(input, ...others)) };
+    }
+    return again;
+  };
+  graph.remakes.set(y.id, (dependency) => make(dependency).value);
+  return graph.record(y, inputs, (dy, { wants, soFar }) => {
+    const { input, ...taped } = make(dy);
+    return gradientsAgain(taped, inputs, input, dy, wants, soFar);
+  });
+}
+
+/** Gradients along a tape that was made again, with `again` in the place of the first input. */
+function gradientsAgain(
+  { value, tape }: { value: Tensor; tape: readonly TapeEntry[] },
+  [, ...others]: readonly Tensor[],
+  again: Tensor,
+  dy: Tensor,
+  wants: readonly boolean[],
+  soFar: (t: Tensor) => Tensor | undefined,
+): InputGradient[] {
+  const inputs = [again, ...others];
+  const wanted = inputs.filter((_, i) => wants[i]);
+  const before = wanted.map((t) => (t === again ? undefined : soFar(t)));
+  const given = backpropagate(tape, value, wanted, dy, before);
+  return inputs.map((t) => {
+    const at = wanted.indexOf(t);
+    const found = given[at];
+    return found && before[at] ? { including: found } : found;
   });
 }

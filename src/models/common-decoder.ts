@@ -6,7 +6,7 @@ import { add, mul } from "../engine/ops/elementwise.ts";
 import { reshape } from "../engine/ops/shape.ts";
 import { type Dim, type Tensor, dim } from "../engine/tensor.ts";
 import { RequestError } from "../errors.ts";
-import { activations } from "../nn/activations.ts";
+import { activations, gated } from "../nn/activations.ts";
 import { type Layer, embeddingLayer, linearLayer, rmsNormLayer } from "../nn/layers.ts";
 import type { ParameterSpec, Weights } from "../nn/parameters.ts";
 import { type Rope, type RopeOptions, ropeFromConfig } from "../nn/rotary.ts";
@@ -247,7 +247,7 @@ function gatedMlp(at: string, c: Common, activation: string, bias = false): Laye
   const down = linearLayer(`${at}.down_proj`, c.inner, c.hidden, options);
   return {
     parameters: [gate, up, down].flatMap((p) => p.parameters),
-    apply: (w, x) => down.apply(w, mul(act(gate.apply(w, x)), up.apply(w, x))),
+    apply: (w, x) => down.apply(w, gated(act, gate.apply(w, x), up.apply(w, x))),
   };
 }
 

@@ -5,7 +5,7 @@
 import { add } from "../engine/ops/elementwise.ts";
 import { reshape, slice } from "../engine/ops/shape.ts";
 import { type Dim, type Tensor, dim } from "../engine/tensor.ts";
-import { activations } from "../nn/activations.ts";
+import { activations, activated } from "../nn/activations.ts";
 import { embeddingLayer, layerNormLayer, linearLayer } from "../nn/layers.ts";
 import { ropeFromConfig } from "../nn/rotary.ts";
 import { type DecoderLayer, type LayerTools, assemble, savedConfig } from "./assemble.ts";
@@ -118,7 +118,7 @@ function layer(at: string, s: Sizes): DecoderLayer {
     const q = turn(part(0, "queryWidth"), s.heads);
     return dense.apply(w, attend(q, turn(part(1, "keyWidth"), s.heads), part(2, "keyWidth")));
   };
-  const mlp = (w: Weights, h: Tensor) => down.apply(w, act(up.apply(w, h)));
+  const mlp = (w: Weights, h: Tensor) => down.apply(w, activated(act, up.apply(w, h)));
   return {
     parameters: [qkv, dense, up, down, first, second].flatMap((p) => p.parameters),
     apply(w, x, tools) {

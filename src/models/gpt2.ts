@@ -5,7 +5,7 @@
 import { add } from "../engine/ops/elementwise.ts";
 import { slice } from "../engine/ops/shape.ts";
 import { type Dim, dim } from "../engine/tensor.ts";
-import { activations } from "../nn/activations.ts";
+import { activations, activated } from "../nn/activations.ts";
 import { embeddingLayer, layerNormLayer, linearLayer } from "../nn/layers.ts";
 import { noRope } from "../nn/rotary.ts";
 import { type DecoderLayer, assemble, savedConfig } from "./assemble.ts";
@@ -108,7 +108,7 @@ function layer(at: string, { hidden, inner, layers, epsilon, std, activation }: 
       const part = (k: number, as: string) => slice(all, "fused", k * width, (k + 1) * width, as);
       const mixed = attend(part(0, "queryWidth"), part(1, "keyWidth"), part(2, "keyWidth"));
       const y = add(x, output.apply(w, mixed));
-      return add(y, down.apply(w, act(up.apply(w, second.apply(w, y)))));
+      return add(y, down.apply(w, activated(act, up.apply(w, second.apply(w, y)))));
     },
   };
 }

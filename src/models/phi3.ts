@@ -2,10 +2,9 @@
  * Phi-3 (arXiv:2404.14219): the common decoder with queries, keys and values in one matrix, gate and up in another, heads that may
  * turn in part, LongRoPE, and a window.
  */
-import { mul } from "../engine/ops/elementwise.ts";
 import { slice } from "../engine/ops/shape.ts";
 import { dim } from "../engine/tensor.ts";
-import { activations } from "../nn/activations.ts";
+import { activations, gated } from "../nn/activations.ts";
 import { type Layer, linearLayer } from "../nn/layers.ts";
 import type { Rope } from "../nn/rotary.ts";
 import type { Architecture } from "./causal-lm.ts";
@@ -73,7 +72,7 @@ function fusedMlp(at: string, c: Common, activation: string): Layer {
     apply(w, x) {
       const both = fused.apply(w, x);
       const gate = slice(both, "fused", 0, inner, "inner");
-      return down.apply(w, mul(act(gate), slice(both, "fused", inner, 2 * inner, "inner")));
+      return down.apply(w, gated(act, gate, slice(both, "fused", inner, 2 * inner, "inner")));
     },
   };
 }

@@ -1,6 +1,7 @@
 /** The activations that configurations name, by every name that `transformers` has for them. */
-import { maximum, silu, tanh } from "../engine/ops/elementwise.ts";
+import { maximum, mul, silu, tanh } from "../engine/ops/elementwise.ts";
 import { gelu, geluTanh } from "../engine/ops/gelu.ts";
+import { remade } from "../engine/ordering.ts";
 import type { Tensor } from "../engine/tensor.ts";
 
 export type Activation = (x: Tensor) => Tensor;
@@ -16,3 +17,10 @@ export const activations: Readonly<Record<string, Activation>> = {
   relu: (x) => maximum(x, 0),
   tanh,
 };
+
+/** act(x), not kept for the backward: it costs less to make again. */
+export const activated = (act: Activation, x: Tensor): Tensor => remade([x], act);
+
+/** act(gate) · up, of which only gate and up are kept. */
+export const gated = (act: Activation, gate: Tensor, up: Tensor): Tensor =>
+  remade([gate, up], (g, u) => mul(act(g), u));

@@ -6,6 +6,7 @@ import { add } from "../engine/ops/elementwise.ts";
 import { gatherRows } from "../engine/ops/indexing.ts";
 import { linear, linearInOut } from "../engine/ops/matmul.ts";
 import { layerNorm, rmsNorm } from "../engine/ops/normalization.ts";
+import { remade } from "../engine/ordering.ts";
 import type { Dim, Tensor } from "../engine/tensor.ts";
 import { adaptedLinear } from "./lora.ts";
 import type { ParameterSpec, Weights } from "./parameters.ts";
@@ -56,7 +57,8 @@ export function rmsNormLayer(name: string, width: Dim, epsilon: number, onePlus 
     parameters: [vector(`${name}.weight`, width, onePlus ? 0 : 1)],
     apply(w, x) {
       const weight = w(`${name}.weight`);
-      return rmsNorm(x, onePlus ? add(weight, 1) : weight, epsilon);
+      const factor = onePlus ? add(weight, 1) : weight;
+      return remade([factor, x], (f, input) => rmsNorm(input, f, epsilon));
     },
   };
 }
@@ -65,7 +67,10 @@ export function rmsNormLayer(name: string, width: Dim, epsilon: number, onePlus 
 export function layerNormLayer(name: string, width: Dim, epsilon: number): Layer {
   return {
     parameters: [vector(`${name}.weight`, width, 1), vector(`${name}.bias`, width, 0)],
-    apply: (w, x) => layerNorm(x, w(`${name}.weight`), w(`${name}.bias`), epsilon),
+    apply: (w, x) =>
+      remade([w(`${name}.weight`), w(`${name}.bias`), x], (f, bias, input) =>
+        layerNorm(input, f, bias, epsilon),
+      ),
   };
 }
 
