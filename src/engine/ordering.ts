@@ -13,20 +13,39 @@ import { type Tensor, relabel } from "./tensor.ts";
 export function after(x: Tensor, ...dependencies: Tensor[]): Tensor {
   if (dependencies.length === 0) return x;
   const { graph } = x;
-  const one = [{ name: "first", size: 1 }];
   return graph.untaped(() => {
-    const firsts = dependencies.map((d) => {
-      const flat = graph.node("Reshape", [d, graph.integers([-1])], {
-        shape: [{ name: "flat", size: d.elements }],
-      });
-      const first = graph.node("Slice", [flat, graph.integers([0]), graph.integers([1])], { shape: one });
-      return graph.node("Cast", [first], { dtype: "int64", shape: one }, { to: 7 });
+    const totals = byRank(dependencies).map(([first, ...more]) => {
+      const firsts = [first, ...more].map(firstOf);
+      const shape = firsts[0].shape.map((d, i) => ({ ...d, size: i === 0 ? firsts.length : d.size }));
+      const together = firsts.length === 1 ? firsts[0] : graph.node("Concat", firsts, { shape }, { axis: 0 });
+      const whole = graph.node("Cast", [together], { dtype: "int64", shape }, { to: 7 });
+      return graph.node("ReduceSum", [whole], { dtype: "int64", shape: [] }, { keepdims: 0 });
     });
-    const total = firsts.reduce((a, b) => graph.node("Add", [a, b], { dtype: "int64", shape: one }));
-    const zero = graph.node("Mul", [total, graph.integers([0])], { dtype: "int64", shape: one });
-    const float = graph.node("Cast", [zero], { shape: one }, { to: graph.float === "float64" ? 11 : 1 });
+    const total = totals.reduce((a, b) => graph.node("Add", [a, b], { dtype: "int64", shape: [] }));
+    const zero = graph.node("Mul", [total, graph.scalar(0, "int64")], { dtype: "int64", shape: [] });
+    const float = graph.node("Cast", [zero], { shape: [] }, { to: graph.float === "float64" ? 11 : 1 });
     return graph.node("Add", [x, float], { shape: x.shape });
   });
+}
+
+/** The first element of a tensor, in its rank; of a scalar it is a vector. */
+function firstOf(x: Tensor): Tensor {
+  const { graph } = x;
+  const shape = (x.rank === 0 ? [0] : x.shape).map(() => ({ name: "first", size: 1 }));
+  const all = (n: number) => graph.integers(shape.map(() => n));
+  if (x.rank === 0) return graph.node("Reshape", [x, all(1)], { shape });
+  return graph.node("Slice", [x, all(0), all(1)], { shape });
+}
+
+/** Tensors of equal rank together, as Concat wants them. */
+function byRank(tensors: readonly Tensor[]): [Tensor, ...Tensor[]][] {
+  const groups = new Map<number, [Tensor, ...Tensor[]]>();
+  for (const t of tensors) {
+    const group = groups.get(Math.max(t.rank, 1));
+    if (group) group.push(t);
+    else groups.set(Math.max(t.rank, 1), [t]);
+  }
+  return [...groups.values()];
 }
 
 /** A value made anew, once `dependency` is there, where its graph knows how; else the value. */

@@ -2,7 +2,14 @@
  * A graph made runnable: emitted, compiled, and bound to arrays. Which inputs and outputs there are, and of what
  * shape, the program knows from the graph and checks when arrays are bound.
  */
-import type { Backend, Binding, Session, TensorArray, TensorValue } from "./backends/backend.ts";
+import type {
+  Backend,
+  Binding,
+  CompileOptions,
+  Session,
+  TensorArray,
+  TensorValue,
+} from "./backends/backend.ts";
 import type { Graph } from "./graph.ts";
 import { lowered } from "./lowering.ts";
 import { emit, inputsOf } from "./onnx.ts";
@@ -30,7 +37,7 @@ export async function compile(
   backend: Backend,
   graph: Graph,
   outputs: Readonly<Record<string, Tensor>>,
-  options: { optimize?: boolean } = {},
+  options: Omit<CompileOptions, "externalData"> = {},
 ): Promise<Program> {
   for (const name of Object.keys(outputs)) {
     if (graph.inputs.some((t) => t.id === name))

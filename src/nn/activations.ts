@@ -1,5 +1,6 @@
 /** The activations that configurations name, by every name that `transformers` has for them. */
 import { maximum, mul, silu, tanh } from "../engine/ops/elementwise.ts";
+import { gatedSilu } from "../engine/ops/gated.ts";
 import { gelu, geluTanh } from "../engine/ops/gelu.ts";
 import { remade } from "../engine/ordering.ts";
 import type { Tensor } from "../engine/tensor.ts";
@@ -23,4 +24,4 @@ export const activated = (act: Activation, x: Tensor): Tensor => remade([x], act
 
 /** act(gate) · up, of which only gate and up are kept. */
 export const gated = (act: Activation, gate: Tensor, up: Tensor): Tensor =>
-  remade([gate, up], (g, u) => mul(act(g), u));
+  act === silu ? gatedSilu(gate, up) : remade([gate, up], (g, u) => mul(act(g), u));

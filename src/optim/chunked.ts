@@ -117,5 +117,5 @@ function compileFor(backend: Backend, kernel: ChunkKernel, n: number, variant: s
     scalar: (name: string) => graph.input(name, "float", []),
   };
   const outputs = kernel(inputs, variant);
-  return compile(backend, graph, outputs);
+  return compile(backend, graph, outputs, { little: true });
 }

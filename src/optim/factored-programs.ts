@@ -76,7 +76,7 @@ export class FactoredPrograms {
   #compile(build: Build): Promise<Program> {
     const graph = new Graph();
     const outputs = build((name, shape = []) => graph.input(name, "float", shape));
-    return compile(this.backend, graph, outputs);
+    return compile(this.backend, graph, outputs, { little: true });
   }
 
   release(): void {

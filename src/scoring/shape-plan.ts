@@ -11,8 +11,8 @@ export interface ModelCost {
   readonly vocabulary: number;
 }
 
-/** FLOPs that compiling the program of one layer stands for: 1 s for 30 layers at 150 GFLOP/s. */
-const compileFlops = 5e9;
+/** FLOPs that building and compiling the program of one layer stands for: 0.4 s for 8 layers at 200 GFLOP/s. */
+const compileFlops = 1e10;
 /** More shapes are not kept: see `ProgramCache`. */
 const most = 10;
 /** Merging looks at all pairs; more shapes than this are first put together by about their size. */

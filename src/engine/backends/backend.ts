@@ -19,6 +19,8 @@ export interface CompileOptions {
   optimize?: boolean;
   /** Folder of the files that hold the model's weights, where they stand outside of it. */
   externalData?: string;
+  /** It needs next to no memory between inputs and outputs: no region is set apart for it. */
+  little?: boolean;
 }
 
 /** One way of running a session: fixed arrays for every input and output. */

@@ -72,6 +72,8 @@ export interface COptions {
 
 /** The arena's first region: enough for small models and for scoring. */
 const firstRegion = process.platform === "win32" ? 2 ** 28 : 2 ** 30; // there memory counts before it is used
+/** The same where it is known how much will be needed: scoring beside it wants its share. */
+const leastRegion = 2 ** 27;
 
 const externalDataKey = "session.model_external_initializers_file_folder_path";
 
@@ -189,9 +191,9 @@ function open({
       const session = out[0];
       if (session === null)
         throw new WorkError({ code: "runtime-failed", what: "ONNX Runtime made no session" });
-      if (allocator === undefined) {
+      if (allocator === undefined && !wanted.little) {
         allocator = made(api.CreateAllocator, session, arenaMemory);
-        reserve(Math.max(firstRegion, wantedBytes));
+        reserve(wantedBytes > 0 ? Math.max(leastRegion, wantedBytes) : firstRegion);
       }
       const cleanup = new FinalizationRegistry<Pointer[]>((values) =>
         values.forEach((v) => api.ReleaseValue(v)),

@@ -86,15 +86,18 @@ function affine(
   }
   const { graph } = x;
   const own = madeAgain(weight, x);
-  const factorsOf = (input: Tensor, dy: Tensor) => (transB ? ([dy, input] as const) : ([input, dy] as const));
   const y = graph.node("Gemm", bias ? [x, own, bias] : [x, own], { shape: [tokens, outer] }, { transB });
-  return graph.record(y, bias ? [x, weight, bias] : [x, weight], (dy, { wants, soFar }) => [
-    wants[0] ? inputGradient(x, [dy, madeAgain(weight, dy)], soFar(x), 1 - transB) : undefined,
-    wants[1] ? weightGradient(factorsOf(madeAgain(x, dy), dy), weight, soFar(weight)) : undefined,
-    bias && wants[2]
-      ? graph.node("ReduceSum", [dy, graph.integers([0])], { shape: bias.shape }, { keepdims: 0 })
-      : undefined,
-  ]);
+  return graph.record(y, bias ? [x, weight, bias] : [x, weight], (dy, { wants, soFar }) => {
+    // What is made again is made here first: of what a node needs, ONNX Runtime computes what was made last before the rest.
+    const again = wants[1] ? madeAgain(x, dy) : x;
+    return [
+      wants[0] ? inputGradient(x, [dy, madeAgain(weight, dy)], soFar(x), 1 - transB) : undefined,
+      wants[1] ? weightGradient(transB ? [dy, again] : [again, dy], weight, soFar(weight)) : undefined,
+      bias && wants[2]
+        ? graph.node("ReduceSum", [dy, graph.integers([0])], { shape: bias.shape }, { keepdims: 0 })
+        : undefined,
+    ];
+  });
 }
 
 /** base + scale · x Wᵀ in one product: base [tokens, out], x [tokens, in], weight [out, in]. */
