@@ -73,6 +73,8 @@ export interface PlacedSpan extends Span {
 /** How a batch is laid out. */
 export interface Layout {
   readonly shape: PackShape;
+  /** Which of the shapes that were given this is, or has grown from. */
+  readonly from?: PackShape;
   readonly segments: readonly Segment[];
   readonly spans: readonly PlacedSpan[];
   /** For each role, the record of each completion. */
@@ -94,7 +96,7 @@ export interface LayoutOptions {
   readonly fine?: boolean;
   /** Shapes that programs are compiled for anyway: the cheapest that holds the batch is taken, where one does. */
   readonly shapes?: readonly PackShape[];
-  /** Let one of `shapes` have more rows where it holds the batch but for them. */
+  /** Let one of `shapes` grow until it holds the batch. */
   readonly grow?: boolean;
 }
 
@@ -111,11 +113,14 @@ export function layoutOf(
   // Apart and shared are the same where no prompt has several completions.
   const [first, second] = cuts;
   const different = second && second.segments.length > first.segments.length ? cuts : [first];
-  let best: Layout | undefined;
-  for (const [i, { segments, counts }] of different.entries()) {
+  let best:
+    | { cost: number; shape: PackShape; from?: PackShape; cut: Cut; spans: Span[]; shared: boolean }
+    | undefined;
+  for (const [i, cut] of different.entries()) {
+    const { segments, counts } = cut;
     const spans = segments.flatMap(spansOf).sort((a, b) => b.keys - a.keys || b.queries - a.queries);
     const { prompts, others, copies } = tokenCounts(segments);
-    const up = (n: number) => (fine ? upTo8(n) : finelyRoundedUp(n));
+    const up = (n: number) => (fine || grow ? upTo8(n) : finelyRoundedUp(n));
     const least = {
       prompts: prompts && up(prompts),
       others: up(others + 1),
@@ -124,29 +129,57 @@ export function layoutOf(
       units: roles.map((role, k) => (role.many ? roundedUp(counts.units[k]) : slots)),
       records: slots,
     };
-    const given = shapes.filter((s) =>
-      holds(s, { ...least, prompts, others: others + 1, scored: counts.tokens }),
-    );
-    const wantedSizes =
-      given.length > 0 ? given : rowSizes(spans, fine).map((s) => ({ ...least, ...s, rows: 0 }));
-    for (const wanted of wantedSizes) {
-      const placed = place(spans, wanted);
-      if (!placed || (given.length > 0 && !grow && placed.rows > wanted.rows)) continue;
-      const shape = placed.rows <= wanted.rows ? wanted : { ...wanted, rows: roundedUp(placed.rows, 8) };
-      if (best && layerCost(best.shape, hidden) <= layerCost(shape, hidden)) continue;
-      const tokens = prompts + others;
-      best = {
-        shape,
-        segments,
-        spans: placed.spans,
-        owners: counts.owners,
-        shared: !apart && i === 0,
-        tokens,
-      };
+    const exact = { ...least, prompts, others: others + 1, scored: counts.tokens };
+    const holding = grow ? [] : shapes.filter((s) => holds(s, exact));
+    const sizes = rowSizes(spans, fine);
+    const wanted: { shape: PackShape; from?: PackShape }[] = grow
+      ? shapes.flatMap((from) => {
+          const shape = union(from, { ...least, ...sizes[0], rows: 0 });
+          return shape ? [{ shape, from }] : [];
+        })
+      : holding.length > 0
+        ? holding.map((from) => ({ shape: from, from }))
+        : sizes.map((s) => ({ shape: { ...least, ...s, rows: 0 } }));
+    for (const { shape: least, from } of wanted) {
+      const rows = rowsFor(spans, least);
+      if (rows === undefined || (holding.length > 0 && rows > least.rows)) continue;
+      const shape = rows <= least.rows ? least : { ...least, rows: roundedUp(rows, 8) };
+      // What a shape grows by, other batches pay for too.
+      const cost = layerCost(shape, hidden) * (grow ? 2 : 1) - (grow && from ? layerCost(from, hidden) : 0);
+      if (!best || cost < best.cost) best = { cost, shape, from, cut, spans, shared: !apart && i === 0 };
     }
   }
   // A shape that holds the numbers may still be too small for the rows: then the batch gets one of its own.
-  return best ?? layoutOf(records, roles, { slots, hidden, apart });
+  if (!best) return layoutOf(records, roles, { slots, hidden, apart });
+  const { shape, from, cut, spans, shared } = best;
+  const { segments, counts } = cut;
+  const { prompts, others } = tokenCounts(segments);
+  const placed = place(spans, shape);
+  return { shape, from, segments, spans: placed, owners: counts.owners, shared, tokens: prompts + others };
+}
+
+type Cut = ReturnType<typeof segmentsOf>;
+
+/**
+ * The smallest shape that holds the numbers of both, with as many rows as should be enough, where they are longer for one of them; `grow`
+ * finds out. Undefined where they count records differently.
+ */
+export function union(a: PackShape, b: PackShape): PackShape | undefined {
+  if (a.records !== b.records) return undefined;
+  const larger = (x: readonly number[], y: readonly number[]) => x.map((n, k) => Math.max(n, y[k]));
+  const [queries, keys] = [Math.max(a.queries, b.queries), Math.max(a.keys, b.keys)];
+  const rows = [a, b].map((s) => Math.ceil(s.rows * Math.max(s.queries / queries, s.keys / keys)));
+  return {
+    prompts: Math.max(a.prompts, b.prompts),
+    others: Math.max(a.others, b.others),
+    copies: Math.max(a.copies, b.copies),
+    rows: Math.max(...rows),
+    queries,
+    keys,
+    scored: larger(a.scored, b.scored),
+    units: larger(a.units, b.units),
+    records: a.records,
+  };
 }
 
 /** Tokens of prompts for several completions, all others, and how often one of the former is looked at. */
@@ -277,24 +310,46 @@ function promptRoles(branches: TokenTree["branches"], roles: readonly RoleLayout
   );
 }
 
+type RowSize = Pick<PackShape, "queries" | "keys">;
+
 /**
- * First fit: each span, in the order given, into the first row with room. The first row keeps its last slots for padding. Undefined where
- * a span is longer than a row.
+ * First fit: each span, in the order given, into the first row with room, which is handed to `at`. The first row keeps its last slots for
+ * padding. Returns the number of rows; undefined where a span is longer than a row.
  */
-function place(spans: readonly Span[], size: { readonly queries: number; readonly keys: number }) {
-  const used = [{ queries: 1, keys: 1 }];
-  const placed: PlacedSpan[] = [];
+function rowsFor(
+  spans: readonly Span[],
+  size: RowSize,
+  at?: (span: Span, row: number, firstQuery: number, firstKey: number) => void,
+): number | undefined {
+  const [queries, keys] = [[0], [0]];
   for (const span of spans) {
     if (span.queries === 0) continue;
     if (span.queries > size.queries || span.keys > size.keys) return undefined;
-    const fits = (row: { queries: number; keys: number }) =>
-      row.queries + span.queries <= size.queries && row.keys + span.keys <= size.keys;
-    let row = used.findIndex(fits);
-    if (row < 0) row = used.push({ queries: 0, keys: 0 }) - 1;
-    const taken = used[row];
-    const before = row === 0 ? 1 : 0;
-    placed.push({ ...span, row, firstQuery: taken.queries - before, firstKey: taken.keys - before });
-    used[row] = { queries: taken.queries + span.queries, keys: taken.keys + span.keys };
+    let row = 0;
+    for (; row < queries.length; row++) {
+      const padding = row === 0 ? 1 : 0;
+      if (
+        queries[row] + span.queries + padding <= size.queries &&
+        keys[row] + span.keys + padding <= size.keys
+      )
+        break;
+    }
+    if (row === queries.length) {
+      queries.push(0);
+      keys.push(0);
+    }
+    at?.(span, row, queries[row], keys[row]);
+    queries[row] += span.queries;
+    keys[row] += span.keys;
   }
-  return { rows: used.length, spans: placed };
+  return queries.length;
+}
+
+/** Each span in its row. */
+function place(spans: readonly Span[], size: RowSize): PlacedSpan[] {
+  const placed: PlacedSpan[] = [];
+  rowsFor(spans, size, (span, row, firstQuery, firstKey) =>
+    placed.push({ ...span, row, firstQuery, firstKey }),
+  );
+  return placed;
 }

@@ -2,7 +2,7 @@
 import { describe, expect, test } from "vitest";
 import { random } from "../engine/random.ts";
 import { type LayoutOptions, type PackShape, layerCost, layoutOf } from "./layout.ts";
-import { planShapes, withRows } from "./shape-plan.ts";
+import { planShapes, grownShapes } from "./shape-plan.ts";
 
 const model = { hidden: 576, layers: 30, vocabulary: 49152 };
 const roles = [
@@ -28,7 +28,7 @@ const layouts = batches.map(
 );
 const natural = layouts.map((layout) => layout({ fine: true }).shape);
 const merged = planShapes(natural, model);
-const plan = withRows(merged, layouts);
+const plan = grownShapes(merged, layouts);
 const planned = layouts.map((layout) => layout({ shapes: plan }).shape);
 const cost = (shapes: readonly PackShape[]) => shapes.reduce((sum, s) => sum + layerCost(s, 576), 0);
 const distinct = (shapes: readonly PackShape[]) => new Set(shapes.map((s) => JSON.stringify(s))).size;
@@ -42,7 +42,7 @@ describe("a plan", () => {
   });
   test("of the same uses is the same", () => {
     expect(planShapes(natural, model)).toEqual(merged);
-    expect(withRows(merged, layouts)).toEqual(plan);
+    expect(grownShapes(merged, layouts)).toEqual(plan);
   });
   test("of a short run merges more, of a long one less", () => {
     const few = planShapes(natural.slice(0, 20), model).length;

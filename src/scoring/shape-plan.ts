@@ -2,7 +2,7 @@
  * The shapes of a run, chosen before it begins: every batch could have one of its own, and each costs a compilation and memory; a few that
  * hold them all cost padding. Both are weighed in floating-point operations, without looking at a clock, so that a resumed run plans the same.
  */
-import { type Layout, type LayoutOptions, type PackShape, layerCost } from "./layout.ts";
+import { type Layout, type LayoutOptions, type PackShape, layerCost, union } from "./layout.ts";
 
 /** What the sizes of a model make of costs. */
 export interface ModelCost {
@@ -35,24 +35,28 @@ export function planShapes(uses: readonly PackShape[], model: ModelCost, share =
 }
 
 /**
- * These shapes with as many rows of attention as batches need in them: the larger of two shapes holds the tokens that either held, but
- * rows fill up in ways of their own. `layouts` lay each batch out.
+ * These shapes, grown until every batch fits into one: the larger of two shapes holds the tokens that either held, but rows of attention
+ * fill up in ways of their own. `layouts` lay each batch out.
  */
-export function withRows(
+export function grownShapes(
   shapes: readonly PackShape[],
   layouts: readonly ((options: LayoutOptions) => Layout)[],
 ): PackShape[] {
   const grown = [...shapes];
-  for (const layout of layouts) {
-    const { shape } = layout({ shapes: grown, grow: true });
-    const before = grown.findIndex((s) => sameButRows(s, shape));
-    if (before >= 0) grown[before] = shape;
+  // First fit may need more rows in a larger shape: what has grown is looked at again.
+  for (let changed = true, pass = 0; changed && pass < 4; pass++) {
+    changed = false;
+    for (const layout of layouts) {
+      if (layout({ shapes: grown }).from) continue;
+      const { shape, from } = layout({ shapes: grown, grow: true });
+      const before = from ? grown.indexOf(from) : -1;
+      if (before < 0) continue;
+      grown[before] = shape;
+      changed = true;
+    }
   }
   return grown;
 }
-
-const sameButRows = (a: PackShape, b: PackShape) =>
-  JSON.stringify({ ...a, rows: 0 }) === JSON.stringify({ ...b, rows: 0 });
 
 type Planned = { readonly shape: PackShape; readonly uses: number };
 
@@ -87,23 +91,6 @@ function bestMerge(plan: readonly Planned[], model: ModelCost) {
     }
   }
   return best;
-}
-
-/** The smallest shape that holds both; undefined where they count records differently. */
-function union(a: PackShape, b: PackShape): PackShape | undefined {
-  if (a.records !== b.records) return undefined;
-  const larger = (x: readonly number[], y: readonly number[]) => x.map((n, k) => Math.max(n, y[k]));
-  return {
-    prompts: Math.max(a.prompts, b.prompts),
-    others: Math.max(a.others, b.others),
-    copies: Math.max(a.copies, b.copies),
-    rows: Math.max(a.rows, b.rows),
-    queries: Math.max(a.queries, b.queries),
-    keys: Math.max(a.keys, b.keys),
-    scored: larger(a.scored, b.scored),
-    units: larger(a.units, b.units),
-    records: a.records,
-  };
 }
 
 /** Forward and backward of a shape: 24 h² a layer and token, twice that for the backward; the same of the head's h·V. */

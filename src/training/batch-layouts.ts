@@ -9,7 +9,7 @@ import {
   tokensOfShape,
 } from "../scoring/layout.ts";
 import { type PackedBatch, pack } from "../scoring/packing.ts";
-import { planShapes, shapeFlops, withRows } from "../scoring/shape-plan.ts";
+import { planShapes, shapeFlops, grownShapes } from "../scoring/shape-plan.ts";
 import type { RoleRequest } from "../scoring/text-graph.ts";
 
 /** Records of a batch that go through the model together. */
@@ -62,7 +62,7 @@ export class BatchLayouts {
       model,
       share,
     );
-    this.#shapes = withRows(
+    this.#shapes = grownShapes(
       shapes,
       pieces.map((p) => (options) => this.#layoutOf(p, options)),
     );
