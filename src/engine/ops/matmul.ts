@@ -123,19 +123,21 @@ export function scaledProductOnto(base: Tensor, x: Tensor, weight: Tensor, scale
   });
 }
 
-/** dy W, added to the gradient so far where there is one: of an input of several products one pass over memory less each. */
+/**
+ * dy W, added to the gradient so far where there is one. By an addition of its own, which all threads do: a product first copies what it is
+ * to be added to, on one.
+ */
 function inputGradient(
   x: Tensor,
   factors: readonly Tensor[],
   before: Tensor | undefined,
   transB: number,
 ): InputGradient {
-  const inputs = before ? [...factors, before] : factors;
-  const product = x.graph.node("Gemm", inputs, { shape: x.shape }, { transB });
-  return before ? { including: product } : product;
+  const product = x.graph.node("Gemm", factors, { shape: x.shape }, { transB });
+  return before ? { including: x.graph.node("Add", [before, product], { shape: x.shape }) } : product;
 }
 
-/** A gradient aᵀ b, added to the gradient so far where there is one: the product does that at no cost. */
+/** A gradient aᵀ b, added to the gradient so far where there is one. */
 export function weightGradient(
   factors: readonly [Tensor, Tensor],
   weight: Tensor,
