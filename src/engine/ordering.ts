@@ -23,8 +23,9 @@ export function after(x: Tensor, ...dependencies: Tensor[]): Tensor {
     });
     const total = totals.reduce((a, b) => graph.node("Add", [a, b], { dtype: "int64", shape: [] }));
     const zero = graph.node("Mul", [total, graph.scalar(0, "int64")], { dtype: "int64", shape: [] });
-    const float = graph.node("Cast", [zero], { shape: [] }, { to: graph.float === "float64" ? 11 : 1 });
-    return graph.node("Add", [x, float], { shape: x.shape });
+    const to = graph.float === "float64" ? 11 : 1;
+    const own = x.dtype === "int64" ? zero : graph.node("Cast", [zero], { shape: [] }, { to });
+    return graph.node("Add", [x, own], { dtype: x.dtype, shape: x.shape });
   });
 }
 
@@ -46,6 +47,12 @@ function byRank(tensors: readonly Tensor[]): [Tensor, ...Tensor[]][] {
     else groups.set(Math.max(t.rank, 1), [t]);
   }
   return [...groups.values()];
+}
+
+/** Lets a value be made anew by `make`, which is to begin only once its dependency is there. */
+export function remakeBy(x: Tensor, make: (dependency: Tensor) => Tensor): Tensor {
+  if (!x.graph.keeping) x.graph.remakes.set(x.id, make);
+  return x;
 }
 
 /** A value made anew, once `dependency` is there, where its graph knows how; else the value. */

@@ -1,12 +1,14 @@
 /**
  * Attention of tokens that lie in any order: each row of attention gathers the tokens that ask (queries) and those that they may look
  * at (keys), so that tokens stand once, without padding, in everything else of a layer, and a prompt is looked at from the rows of all its
- * completions. Heads are gathered with the tokens: it costs what the transpositions of attention over whole rows cost.
+ * completions. Heads are gathered with the tokens: it costs what the transpositions of attention over whole rows cost, and what
+ * was gathered is gathered again for the backward, not kept.
  */
 import { attention } from "../engine/ops/attention.ts";
 import { add, div, mul } from "../engine/ops/elementwise.ts";
 import { rearrangeRows } from "../engine/ops/indexing.ts";
 import { reshape } from "../engine/ops/shape.ts";
+import { after, remakeBy } from "../engine/ordering.ts";
 import { type Dim, type Tensor, dim } from "../engine/tensor.ts";
 import type { Attend, HeadShape } from "./attention.ts";
 
@@ -61,7 +63,8 @@ export function gatheredAttention(
       softcap,
     );
     const answers = reshape(mixed, asking.shape);
-    return reshape(rearrangeRows(answers, index.asked, { rows: index.queries }), q.shape);
+    const read = (at: Tensor) => reshape(rearrangeRows(answers, at, { rows: index.queries }), q.shape);
+    return remakeBy(read(index.asked), (dependency) => read(after(index.asked, dependency)));
   };
 }
 

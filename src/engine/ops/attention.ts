@@ -3,6 +3,7 @@
  * the row sums of the softmax backward are taken from the output (Σ dO·O) instead of from the [time, time] matrix
  * (Dao et al., FlashAttention, arXiv:2205.14135, Appendix B.2).
  */
+import { madeAgain } from "../ordering.ts";
 import { type Tensor, relabel, sameDim, shapeError, showShape } from "../tensor.ts";
 import { add, mul, sub, tanh } from "./elementwise.ts";
 import { matmul } from "./matmul.ts";
@@ -44,8 +45,9 @@ export function attention(
     return { p, y: matmul(p, v), t };
   });
   return graph.record(y, [q, k, v], (dy, { wants }) => {
+    const [k2, v2] = [madeAgain(k, dy), madeAgain(v, dy)];
     const dv = wants[2] ? matmul(p, dy, { transposeA: true }) : undefined;
-    const dp = matmul(dy, v, { transposeB: true });
+    const dp = matmul(dy, v2, { transposeB: true });
     const delta = rowSum(mul(dy, y));
     const dCapped = mul(
       p,
@@ -53,7 +55,7 @@ export function attention(
     );
     const ds = t ? mul(dCapped, sub(1, mul(t, t))) : dCapped; // c tanh(s/c) has the slope 1 - tanh²
     return [
-      wants[0] ? matmul(ds, k, { scale }) : undefined,
+      wants[0] ? matmul(ds, k2, { scale }) : undefined,
       wants[1] ? matmul(ds, q, { transposeA: true, scale }) : undefined,
       dv,
     ];

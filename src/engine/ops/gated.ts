@@ -1,7 +1,7 @@
 /**
  * The gated linear unit of SiLU (Shazeer, arXiv:2002.05202, SwiGLU without its matrices), with a backward that keeps nothing but its operands.
  */
-import { after } from "../ordering.ts";
+import { after, remakeBy } from "../ordering.ts";
 import { type Tensor, sameShape, shapeError, showShape } from "../tensor.ts";
 import { add, mul, sigmoid, silu, sub } from "./elementwise.ts";
 
@@ -15,6 +15,7 @@ export function gatedSilu(gate: Tensor, up: Tensor): Tensor {
     throw shapeError("gatedSilu", `gate ${showShape(gate.shape)}, up ${showShape(up.shape)}`);
   const { graph } = gate;
   const y = graph.untaped(() => mul(silu(gate), up));
+  remakeBy(y, () => make().product);
   let made: { s: Tensor; a: Tensor; product: Tensor } | undefined;
   const make = (barrier?: Tensor) =>
     (made ??= graph.untaped(() => {
@@ -22,7 +23,6 @@ export function gatedSilu(gate: Tensor, up: Tensor): Tensor {
       const a = mul(gate, s);
       return { s, a, product: graph.keeping ? y : mul(a, up) };
     }));
-  if (!graph.keeping) graph.remakes.set(y.id, () => make().product);
   return graph.record(y, [gate, up], (dy, { wants }) => {
     const { s, a, product } = make(dy);
     const u = mul(dy, product);

@@ -2,13 +2,14 @@
 import { describe, expect, test } from "vitest";
 import { gradients } from "../gradient.ts";
 import { Graph } from "../graph.ts";
-import { after, layerBoundary, recomputed } from "../ordering.ts";
+import { after, layerBoundary, recomputed, remade } from "../ordering.ts";
 import { checkGradients, valuesOf } from "../testing.ts";
 import { type Tensor, dim } from "../tensor.ts";
 import { attention } from "./attention.ts";
 import * as e from "./elementwise.ts";
-import { argsort, gatherRows, pick, segmentSum, spread } from "./indexing.ts";
+import { argsort, gatherRows, pick, rearrangeRows, segmentSum, spread } from "./indexing.ts";
 import { erf, gelu, geluTanh } from "./gelu.ts";
+import { gatedSilu } from "./gated.ts";
 import { linear, linearInOut, matmul } from "./matmul.ts";
 import { layerNorm, logSoftmax, rmsNorm, softmax } from "./normalization.ts";
 import { logSumExp, mean, sum } from "./reduce.ts";
@@ -184,6 +185,21 @@ describe("indexing", () => {
       h: { shape: [k, m] },
       i: { shape: [k], integers: [0, 2, 0, 1, 2] },
     }));
+  test("rearrangeRows: rows that went to several places, to one, and to none", () => {
+    // Of four rows the first two went to places 1 and 3, and 0 (the second only there); the third to 4; place 2 is nobody's and has no gradient.
+    const heard = { shape: [dim("places", 5), one], values: [1, 2, 0, -3, 0.5] };
+    return checkGradients(
+      ({ x, index, repeated, rows, heard }: Ops) =>
+        e.mul(e.square(rearrangeRows(x, index, { rows, repeated })), heard),
+      {
+        x: { shape: [dim("rows", 4), m] },
+        index: { shape: [dim("places", 5)], integers: [1, 0, 3, 0, 2] },
+        repeated: { shape: [dim("copies", 2), dim("first", 2)], integers: [1, 0, 3, 2] },
+        rows: { shape: [dim("others", 2)], integers: [4, 2] },
+        heard,
+      },
+    );
+  });
   test("pick", () =>
     checkGradients(({ x, i }: Ops) => e.square(pick(x, i)), {
       x: matrix,
@@ -535,6 +551,24 @@ describe("ordering", () => {
     expect(await valuesOf(({ x, d }: Ops) => after(x, e.div(1, slice(d, "n", 2, 3))), given)).toEqual([
       1.5, -2, 0,
     ]);
+  });
+  test("gatedSilu, alone, before a weight, and within a layer that is computed again", async () => {
+    const given = { gate: matrix, up: matrix, w: { shape: [k, m] } };
+    await checkGradients(({ gate, up }: Ops) => e.square(gatedSilu(gate, up)), { gate: matrix, up: matrix });
+    const layer = ({ gate, up, w }: Ops) => e.square(linear(gatedSilu(gate, up), w));
+    await checkGradients(layer, given);
+    await checkGradients(
+      ({ gate, up, w }: Ops) => recomputed(gate, [up, w], (g) => layer({ gate: g, up, w })),
+      given,
+    );
+    const silu = await valuesOf(({ gate, up }: Ops) => e.mul(e.silu(gate), up), given);
+    expect(await valuesOf(({ gate, up }: Ops) => gatedSilu(gate, up), given)).toEqual(silu);
+  });
+  test("remade changes no gradient, whether its result is wanted again or not", async () => {
+    const norm = (f: Tensor, x: Tensor) => rmsNorm(x, f, 1e-5);
+    const layer = ({ x, f, w }: Ops) => e.exp(linear(remade([f, x], norm), w));
+    await checkGradients(layer, { x: matrix, f: { shape: [m] }, w: { shape: [k, m] } });
+    await checkGradients(({ x, f }: Ops) => e.square(remade([f, x], norm)), { x: matrix, f: { shape: [m] } });
   });
   test("recomputed and layerBoundary change no gradient", () =>
     checkGradients(
