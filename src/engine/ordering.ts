@@ -4,6 +4,7 @@
  */
 import { backpropagate } from "./gradient.ts";
 import type { InputGradient, TapeEntry } from "./graph.ts";
+import { piecesOf } from "./pieces.ts";
 import { type Tensor, relabel } from "./tensor.ts";
 
 /**
@@ -67,7 +68,11 @@ export function madeAgain(x: Tensor, dependency: Tensor): Tensor {
 export function layerBoundary(x: Tensor, weights: () => readonly Tensor[]): Tensor {
   const y = relabel(x, x.shape);
   return x.graph.record(y, [x], (dy, { soFar }) => {
-    const done = weights().flatMap((w) => soFar(w) ?? []);
+    // Of what comes in pieces, the pieces: the whole is put together nowhere.
+    const done = weights().flatMap((w) => {
+      const found = soFar(w);
+      return found ? (piecesOf(found) ?? [found]) : [];
+    });
     return [after(dy, ...done)];
   });
 }

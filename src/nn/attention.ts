@@ -1,6 +1,7 @@
 /**
- * The two ways a decoder attends: over whole rows with a mask (training, scoring, reading a prompt), and one new token
- * a row against a cache (generation). A model's code calls `Attend` and does not know which of them runs.
+ * Two of the three ways a decoder attends: over whole rows with a mask (reading prompts), and one new token a row against a cache
+ * (generation); the third gathers its rows (`gathered-attention.ts`: training and scoring). A model's code calls `Attend` and does not
+ * know which of them runs.
  */
 import { attention } from "../engine/ops/attention.ts";
 import { reshape, slice, transpose } from "../engine/ops/shape.ts";
@@ -28,7 +29,7 @@ export interface LayerAttention {
 export type Attend = (q: Tensor, k: Tensor, v: Tensor, layer: number) => Tensor;
 
 /**
- * Attention of packed rows: tokens = rows · time; the mask of a layer, [rows, 1, time, keys], is added to its scores (`layerMasks`).
+ * Attention of whole rows: tokens = rows · time; the mask of a layer, [rows, 1, time, keys], is added to its scores (`layerMasks`).
  * `collect` is handed every layer's keys and values, [rows, kvHeads, keys, headDim], as a cache stores them.
  */
 export function fullAttention(

@@ -1,8 +1,8 @@
 /**
  * Attention of tokens that lie in any order: each row of attention gathers the tokens that ask (queries) and those that they may look
  * at (keys), so that tokens stand once, without padding, in everything else of a layer, and a prompt is looked at from the rows of all its
- * completions. Heads are gathered with the tokens: it costs what the transpositions of attention over whole rows cost, and what
- * was gathered is gathered again for the backward, not kept.
+ * completions. Heads are gathered with the tokens: it costs what the transpositions of attention over whole rows cost, and keys,
+ * values and answers are gathered again for the backward, not kept.
  */
 import { attention } from "../engine/ops/attention.ts";
 import { add, div, mul } from "../engine/ops/elementwise.ts";
@@ -49,11 +49,12 @@ export function gatheredAttention(
   const kv = dim("kvHeads", kvHeads);
   return (q, k, v, layer) => {
     const asking = rearrangeRows(byHead(q, heads), index.queries, { rows: index.asked });
-    const spread = (x: Tensor) =>
-      folded(rearrangeRows(byHead(x, kvHeads), index.keys, { rows: index.looked, repeated: index.shared }), [
-        kv,
-        keys,
-      ]);
+    const spread = (x: Tensor) => {
+      const flat = byHead(x, kvHeads);
+      const read = (at: Tensor) =>
+        folded(rearrangeRows(flat, at, { rows: index.looked, repeated: index.shared }), [kv, keys]);
+      return remakeBy(read(index.keys), (dependency) => read(after(index.keys, dependency)));
+    };
     const mixed = attention(
       folded(asking, [kv, dim("queries", (heads / kvHeads) * queries.size)]),
       spread(k),

@@ -146,7 +146,9 @@ export function layoutOf(
       const shape = rows <= least.rows ? least : { ...least, rows: roundedUp(rows, 8) };
       // What a shape grows by, other batches pay for too.
       const cost = layerCost(shape, hidden) * (grow ? 2 : 1) - (grow && from ? layerCost(from, hidden) : 0);
-      if (!best || cost < best.cost) best = { cost, shape, from, cut, spans, shared: !apart && i === 0 };
+      // A shape that there is a program for goes before one of the batch's own.
+      const better = !best || (from && !best.from) || (!best.from === !from && cost < best.cost);
+      if (better) best = { cost, shape, from, cut, spans, shared: !apart && i === 0 };
     }
   }
   // A shape that holds the numbers may still be too small for the rows: then the batch gets one of its own.
@@ -182,6 +184,12 @@ export function union(a: PackShape, b: PackShape): PackShape | undefined {
   };
 }
 
+/** Tokens of a record that are laid out: parts of these roles with what they follow, prompts once for all of them or, `apart`, with each. */
+export function laidTokens(record: Scorable, roles: readonly RoleLayout[], apart: boolean): number {
+  const { prompts, others } = tokenCounts(segmentsOf([record], roles, apart).segments);
+  return prompts + others;
+}
+
 /** Tokens of prompts for several completions, all others, and how often one of the former is looked at. */
 function tokenCounts(segments: readonly Segment[]) {
   let [prompts, others, copies] = [0, 0, 0];
@@ -213,7 +221,7 @@ function rowSizes(spans: readonly Span[], fine: boolean) {
   const longest = (of: (s: Span) => number) => Math.max(0, ...spans.map(of)) + 1;
   const sizes = (n: number) => {
     const found = stretches[fine ? "fine" : "few"].map((f) => finelyRoundedUp(Math.ceil(n * f)));
-    return [...new Set(found)];
+    return [...new Set(fine ? [upTo8(n), ...found.slice(1)] : found)];
   };
   const queries = sizes(longest((s) => s.queries));
   return sizes(longest((s) => s.keys)).flatMap((keys) => queries.map((q) => ({ queries: q, keys })));

@@ -62,6 +62,22 @@ test("a batch that no shape holds gets one of its own", () => {
   expect(layoutOf(long, roles, { hidden: 576, shapes: plan }).shape).toEqual(own.shape);
 });
 
+test("a batch that is smaller than a planned shape takes it, even where one of its own would cost less", () => {
+  const pairs = (n: number) =>
+    Array.from({ length: n }, () => ({
+      trees: [
+        {
+          prompt: ids(100),
+          branches: [[{ role: "chosen", ids: ids(200) }], [{ role: "rejected", ids: ids(200) }]],
+        },
+      ],
+    }));
+  const { shape } = layoutOf(pairs(4), roles, { hidden: 576, fine: true });
+  const { from, segments } = layoutOf(pairs(3), roles, { hidden: 576, slots: 4, shapes: [shape] });
+  expect(from).toBe(shape);
+  expect(segments).toHaveLength(3);
+});
+
 test("long completions of a short prompt stand apart, a long prompt is shared", () => {
   const tree = (prompt: number, completion: number) => [
     {

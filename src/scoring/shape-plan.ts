@@ -65,10 +65,14 @@ function alike(uses: readonly PackShape[]): Planned[] {
   for (let steps = 64; ; steps /= 2) {
     const groups = new Map<string, Planned>();
     for (const shape of uses) {
-      const key = JSON.stringify(shape, (_, v: unknown) => (typeof v === "number" ? coarse(v, steps) : v));
+      const key = JSON.stringify(shape, (name, v: unknown) =>
+        typeof v === "number" && name !== "records" ? coarse(v, steps) : v,
+      );
       const known = groups.get(key);
-      const both = known ? union(known.shape, shape) : shape;
-      groups.set(both ? key : JSON.stringify(shape), { shape: both ?? shape, uses: (known?.uses ?? 0) + 1 });
+      groups.set(key, {
+        shape: (known && union(known.shape, shape)) ?? shape,
+        uses: (known?.uses ?? 0) + 1,
+      });
     }
     if (groups.size <= mostConsidered || steps < 1)
       return [...groups.values()].sort((a, b) => b.uses - a.uses);

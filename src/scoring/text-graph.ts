@@ -6,6 +6,7 @@ import type { TensorArray } from "../engine/backends/backend.ts";
 import type { Graph } from "../engine/graph.ts";
 import { gatherRows } from "../engine/ops/indexing.ts";
 import { slice } from "../engine/ops/shape.ts";
+import { layerBoundary } from "../engine/ordering.ts";
 import { tokenLogProbs } from "../engine/ops/token-log-probs.ts";
 import { type VocabularyQuantity, vocabularyScores } from "../engine/ops/vocabulary-scores.ts";
 import { type Dim, type Tensor, dim } from "../engine/tensor.ts";
@@ -129,7 +130,7 @@ export function hiddenStates(
   return model.hidden(weights, batch.tokens, attend, options);
 }
 
-/** The position of the token in each slot, flat; only models with windows read them. */
+/** The position of the token in each slot; only models with windows read them. */
 function positionsIn(slots: Tensor, positions: Tensor): Tensor {
   const { graph } = slots;
   return graph.node("Gather", [positions, slots], { dtype: "int64", shape: slots.shape }, { axis: 0 });
@@ -145,8 +146,9 @@ export function scoreBatch(
 ): TextScores {
   const { shape, roles } = batch;
   const hidden = hiddenStates(model, weights, batch, { recompute });
-  const states = gatherRows(hidden, batch.index);
   const head = model.head(weights);
+  // The head's gradient first: what it is made of is as wide as the vocabulary.
+  const states = layerBoundary(gatherRows(hidden, batch.index), () => [head]);
   const records = dim("records", shape.records);
   const starts = shape.scored.map((_, k) => total(shape.scored.slice(0, k)));
   // Neighbours that ask for the same go through the output head together, so that its gradient is made once.

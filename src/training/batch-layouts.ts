@@ -1,10 +1,11 @@
 /** How the batches of a run are cut into pieces and laid out: in shapes chosen before the run, where they have been. */
-import { type TokenRow, tokensOf } from "../data/token-row.ts";
+import type { TokenRow } from "../data/token-row.ts";
 import type { CausalLm } from "../models/causal-lm.ts";
 import {
   type Layout,
   type LayoutOptions,
   type PackShape,
+  laidTokens,
   layoutOf,
   tokensOfShape,
 } from "../scoring/layout.ts";
@@ -49,9 +50,9 @@ export class BatchLayouts {
     this.#room = undefined;
     const cut = () => batches.flatMap((rows) => this.pieces(rows, microBatch));
     if (!this.#coupled && batches.some((rows) => rows.length > microBatch)) {
-      const tokens = Math.max(...cut().map((p) => tokensIn(p.rows)));
+      const tokens = Math.max(...cut().map((p) => sum(p.rows.map((r) => this.#tokensOf(r)))));
       const slots = Math.max(
-        ...batches.flatMap((rows) => filled(rows, { tokens, slots: Infinity }).map((p) => p.length)),
+        ...batches.flatMap((rows) => this.#filled(rows, { tokens, slots: Infinity }).map((p) => p.length)),
       );
       this.#room = { tokens, slots };
     }
@@ -76,7 +77,7 @@ export class BatchLayouts {
    */
   pieces(rows: readonly TokenRow[], microBatch: number): Piece[] {
     const room = this.#room;
-    const places = room && rows.length > microBatch ? filled(rows, room) : byNumber(rows, microBatch);
+    const places = room && rows.length > microBatch ? this.#filled(rows, room) : byNumber(rows, microBatch);
     return places.map((own) => {
       const slots = this.#coupled || rows.length <= microBatch ? own.length : (room?.slots ?? microBatch);
       return { places: own, rows: own.map((i) => rows[i]), slots };
@@ -99,9 +100,28 @@ export class BatchLayouts {
       ...options,
     });
   }
+
+  /** Places of records in as few pieces as first-fit decreasing finds: each into the first with room, longest first. */
+  #filled(rows: readonly TokenRow[], room: Room): number[][] {
+    const lengths = rows.map((r) => this.#tokensOf(r));
+    const order = rows.map((_, i) => i).sort((a, b) => lengths[b] - lengths[a] || a - b);
+    const pieces: { tokens: number; places: number[] }[] = [];
+    for (const i of order) {
+      let piece = pieces.find((p) => p.tokens + lengths[i] <= room.tokens && p.places.length < room.slots);
+      if (!piece) pieces.push((piece = { tokens: 0, places: [] }));
+      piece.tokens += lengths[i];
+      piece.places.push(i);
+    }
+    return pieces.map((p) => p.places.sort((a, b) => a - b));
+  }
+
+  /** Tokens of a record that are laid out, its prompts shared where they may be. */
+  #tokensOf(row: TokenRow): number {
+    return laidTokens(row, this.#roles, this.#architecture.rope.dependsOnLength);
+  }
 }
 
-const tokensIn = (rows: readonly TokenRow[]) => rows.reduce((n, row) => n + tokensOf(row), 0);
+const sum = (numbers: readonly number[]) => numbers.reduce((a, b) => a + b, 0);
 
 /** Places of records, so many at a time. */
 function byNumber(rows: readonly TokenRow[], count: number): number[][] {
@@ -109,20 +129,6 @@ function byNumber(rows: readonly TokenRow[], count: number): number[][] {
   return Array.from({ length: Math.ceil(rows.length / count) }, (_, i) =>
     all.slice(i * count, (i + 1) * count),
   );
-}
-
-/** Places of records in as few pieces as first-fit decreasing finds: each into the first with room, longest first. */
-function filled(rows: readonly TokenRow[], room: Room): number[][] {
-  const lengths = rows.map(tokensOf);
-  const order = rows.map((_, i) => i).sort((a, b) => lengths[b] - lengths[a] || a - b);
-  const pieces: { tokens: number; places: number[] }[] = [];
-  for (const i of order) {
-    let piece = pieces.find((p) => p.tokens + lengths[i] <= room.tokens && p.places.length < room.slots);
-    if (!piece) pieces.push((piece = { tokens: 0, places: [] }));
-    piece.tokens += lengths[i];
-    piece.places.push(i);
-  }
-  return pieces.map((p) => p.places.sort((a, b) => a - b));
 }
 
 /** Sums over the pieces of a batch. */

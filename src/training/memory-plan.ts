@@ -33,6 +33,8 @@ const plannedSteps = 512;
 const nodeBytes = 6000;
 /** What the arena needs beyond the values that are alive: pieces between them, and its own notes. */
 const slack = 1.08;
+/** Shapes that memory is predicted for, the costliest first. */
+const predictedShapes = 3;
 /** Part of the free memory that `auto` takes. */
 const share = 0.8;
 
@@ -72,7 +74,9 @@ export function planMemory(prepared: Prepared, trained: readonly Trained[], resu
     for (const recompute of recomputing) {
       const programs = new ObjectivePrograms(programOptions(prepared, trained, recompute));
       shapes ??= programs.plan(batches, microBatch, part); // the costliest first
-      const { values, nodes } = programs.predict(shapes[0], add);
+      // The costliest need not be the largest: attention and tokens count differently in time and in memory.
+      const predicted = shapes.slice(0, predictedShapes).map((shape) => programs.predict(shape, add));
+      const [values, nodes] = [Math.max(...predicted.map((p) => p.values)), predicted[0].nodes];
       const parts = {
         resident,
         copies,

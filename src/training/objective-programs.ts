@@ -1,5 +1,5 @@
 /**
- * The compiled heart of training: packed rows in, losses, log-probabilities, rewards and (where wanted) gradients out.
+ * The compiled heart of training: a packed batch in, losses, log-probabilities, rewards and (where wanted) gradients out.
  * Objective and model are one graph; a program is compiled per shape and kept. A batch may be cut into pieces in any way:
  * every piece knows the size of the whole batch, so its share of the loss and of the gradient is the same.
  */
@@ -72,7 +72,7 @@ export class ObjectivePrograms {
   }
 
   /**
-   * Evaluates a batch, `microBatch` records at a time. `reference` holds the reference's per-token scores of each row where they are
+   * Evaluates a batch, `microBatch` records at a time (in a planned run as many tokens as so many of the longest have). `reference` holds the reference's per-token scores of each row where they are
    * known. With gradients, those of the batch's mean loss are in the arrays afterwards.
    */
   async run(
@@ -169,7 +169,8 @@ export class ObjectivePrograms {
       // What this batch pulls at may differ from what the last one did.
       this.#clearGradients();
       // Completions that nothing pulls at (a mismatched one stands for a mean) need not go through the model again.
-      const roles = this.#roles.filter((r) => coefficients.roles.has(r.name));
+      const pulled = this.#roles.filter((r) => coefficients.roles.has(r.name));
+      const roles = pulled.length === this.#roles.length ? this.#roles : pulled;
       for (const { places, rows: piece, slots } of pieces) {
         const batch = this.#layouts.pack(piece, slots, roles);
         const arrays = await this.#arrays(batch, roles);

@@ -27,7 +27,7 @@ const roles = [{ name: "completion", many: false }];
 
 /** Rows of random tokens, each position predicting another random one. */
 export function stepBatch(model: LanguageModel, { rows, time }: BatchShape, seed = 1): PackedBatch {
-  const { rope, vocabularySize } = model.architecture;
+  const { rope, vocabularySize, hiddenSize } = model.architecture;
   const rng = random(seed, "bench");
   // One more token than is scored: the first is only given.
   const records = Array.from({ length: rows }, () => {
@@ -35,9 +35,9 @@ export function stepBatch(model: LanguageModel, { rows, time }: BatchShape, seed
     const branches = [[{ role: "completion", ids: ids.slice(1) }]];
     return { trees: [{ prompt: ids.slice(0, 1), branches }] };
   });
-  const batch = pack(records, roles, rope);
+  const batch = pack(records, roles, rope, { fine: true, hidden: hiddenSize });
   // All positions count: the last one of each row predicts a token too.
-  batch.index.forEach((_, i) => (batch.index[i] = BigInt(i)));
+  batch.index.forEach((_, i) => (batch.index[i] = BigInt(i % (rows * time))));
   batch.targets.forEach((_, i) => (batch.targets[i] = BigInt(rng.integer(vocabularySize))));
   return batch;
 }

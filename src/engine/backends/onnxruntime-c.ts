@@ -8,6 +8,7 @@ import { usableCores } from "./cores.ts";
 import { WorkError } from "../../errors.ts";
 import { onnxType } from "../onnx.ts";
 import type { Backend, Binding, CompileOptions, Session, TensorValue } from "./backend.ts";
+import { trimHeaps } from "./heap-trim.ts";
 import { libraryPath } from "./runtime-library.ts";
 
 // Shaders are compiled within calls, by code that recurses deeper than koffi's 128 kB for calls on other threads.
@@ -188,6 +189,7 @@ function open({
         sharedPool = false;
         return create();
       });
+      trimHeaps();
       const session = out[0];
       if (session === null)
         throw new WorkError({ code: "runtime-failed", what: "ONNX Runtime made no session" });

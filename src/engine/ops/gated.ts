@@ -14,6 +14,7 @@ export function gatedSilu(gate: Tensor, up: Tensor): Tensor {
   if (!sameShape(gate.shape, up.shape))
     throw shapeError("gatedSilu", `gate ${showShape(gate.shape)}, up ${showShape(up.shape)}`);
   const { graph } = gate;
+  const { keeping } = graph;
   const y = graph.untaped(() => mul(silu(gate), up));
   remakeBy(y, () => make().product);
   let made: { s: Tensor; a: Tensor; product: Tensor } | undefined;
@@ -21,7 +22,7 @@ export function gatedSilu(gate: Tensor, up: Tensor): Tensor {
     (made ??= graph.untaped(() => {
       const s = sigmoid(barrier ? after(gate, barrier) : gate);
       const a = mul(gate, s);
-      return { s, a, product: graph.keeping ? y : mul(a, up) };
+      return { s, a, product: keeping ? y : mul(a, up) };
     }));
   return graph.record(y, [gate, up], (dy, { wants }) => {
     const { s, a, product } = make(dy);

@@ -147,9 +147,13 @@ export function weightGradient(
   return before ? { including: product } : product;
 }
 
+/** Elements of a product from which on memory counts more than a few per cent of its time: the gradients of large embeddings. */
+const largeProduct = 2 ** 21;
+
 /**
  * scale · aᵀ b in the shape of `like`, plus `before` where it is given. The transpose is made once and for itself: a product with transA
  * makes it anew for every block of columns, which costs 8 to 15 % where there are a thousand tokens (`sessionOptions` keeps them apart).
+ * Large products are written onto what they are added to, without memory of their own.
  */
 export function productOnto(
   [a, b]: readonly [Tensor, Tensor],
@@ -158,8 +162,13 @@ export function productOnto(
   scale = 1,
 ): Tensor {
   const { graph } = like;
+  const alpha = { float: scale };
+  if (like.elements > largeProduct) {
+    const inputs = before ? [a, b, before] : [a, b];
+    return graph.node("Gemm", inputs, { shape: like.shape }, { transA: 1, alpha });
+  }
   const turned = graph.node("Transpose", [a], { shape: [a.shape[1], a.shape[0]] }, { perm: [1, 0] });
-  const product = graph.node("Gemm", [turned, b], { shape: like.shape }, { alpha: { float: scale } });
+  const product = graph.node("Gemm", [turned, b], { shape: like.shape }, { alpha });
   return before ? graph.node("Add", [before, product], { shape: like.shape }) : product;
 }
 
