@@ -15,7 +15,7 @@ import {
   toFloat,
 } from "../../engine/ops/elementwise.ts";
 import type { Tensor } from "../../engine/tensor.ts";
-import { type Ranking, crossed, differences, ranksOf } from "./list.ts";
+import { type Ranking, crossed, differences, ranksOf, scoreRounding } from "./list.ts";
 
 export interface LambdaOptions {
   readonly lambdaGain: "exp2" | "const";
@@ -35,7 +35,7 @@ export interface LambdaOptions {
 export function lambdaWeights(scores: Tensor, ranking: Ranking, o: LambdaOptions): Tensor {
   const { completions, labels } = ranking;
   const discount = (values: Tensor) => {
-    const ranks = ranksOf(completions, values, o.rankTieBreak);
+    const ranks = ranksOf(completions, values, o.rankTieBreak, scoreRounding);
     const inverse = div(Math.log(o.logBase), log(add(1, ranks)));
     // 1/D is 0 beyond the first n
     return o.lambdaTopn === undefined ? inverse : mul(inverse, sub(1, toFloat(greater(ranks, o.lambdaTopn))));

@@ -48,17 +48,29 @@ export function rankedBy(completions: Completions, ties: "order" | "random"): Ra
   };
 }
 
-/** 1 where j stands before i: a larger value, or an equal one and an earlier place. [units, others] */
-function before(values: Tensor, places: Tensor): Tensor {
+/** 1 where j stands before i: a larger value, or an equal one (closer than `within`) and an earlier place. [units, others] */
+function before(values: Tensor, places: Tensor, within = 0): Tensor {
   const [vi, vj] = crossed(values);
   const [pi, pj] = crossed(places);
-  const larger = toFloat(greater(vj, vi));
-  const equal = sub(1, add(larger, toFloat(greater(vi, vj))));
+  const larger = toFloat(greater(sub(vj, vi), within));
+  const equal = sub(1, add(larger, toFloat(greater(sub(vi, vj), within))));
   return add(larger, mul(equal, toFloat(greater(pi, pj))));
 }
 
-/** τ(i), the rank of each completion in its list by descending value, best 1, a constant: [units]. */
-export function ranksOf(completions: Completions, values: Tensor, ties: "order" | "random"): Tensor {
-  const ahead = mul(completions.sameRecord, before(stopGradient(values), completions.places(ties)));
+/**
+ * Scores closer than this are equal. At the start of a run all are 0, but policy and reference are rounded each in its own way: without it
+ * rounding would decide the order, where ties are to be broken at random.
+ */
+export const scoreRounding = 1e-4;
+
+/** τ(i), the rank of each completion in its list by descending value, best 1, a constant: [units]. Values closer than `within` are equal. */
+export function ranksOf(
+  completions: Completions,
+  values: Tensor,
+  ties: "order" | "random",
+  within = 0,
+): Tensor {
+  const places = completions.places(ties);
+  const ahead = mul(completions.sameRecord, before(stopGradient(values), places, within));
   return stopGradient(add(1, overOthers(ahead)));
 }

@@ -3,7 +3,7 @@ import { add, div, exp, greater, log, mul, sub, toFloat } from "../../engine/ops
 import type { Tensor } from "../../engine/tensor.ts";
 import type { Completions } from "../scores.ts";
 import { orOne } from "./lambda-weights.ts";
-import { crossed, overOthers, rankedBy, ranksOf } from "./list.ts";
+import { crossed, overOthers, rankedBy, ranksOf, scoreRounding } from "./list.ts";
 
 /**
  * Mean score, scores of the best and worst labelled completion, the share of ordered pairs that scores order rightly; whether the highest
@@ -18,7 +18,7 @@ export function listMetrics(completions: Completions, scores: Tensor): Record<st
   const pairs = completions.total(overOthers(better));
   const right = completions.total(overOthers(mul(better, toFloat(greater(...crossed(scores))))));
   const wrong = completions.total(overOthers(mul(better, toFloat(greater(...turned(scores))))));
-  const byScore = ranksOf(completions, scores, "order");
+  const byScore = ranksOf(completions, scores, "order", scoreRounding);
   const leader = sub(1, toFloat(greater(byScore, 1)));
   const best = completions.total(mul(first, labels));
   const gains = sub(exp(mul(Math.LN2, labels)), 1);
