@@ -25,8 +25,10 @@ const backend = await openBackend({
 const model = await loadLanguageModel(values.model, backend);
 const batch = stepBatch(model, { rows: Number(values.rows), time: Number(values.time) });
 const numbers = new BigInt64Array(new Uint8Array(readFileSync(values.ids)).buffer);
-batch.ids.set(numbers.subarray(0, batch.ids.length));
-batch.targets.set(numbers.subarray(batch.ids.length));
+// Rows lie one after another; behind them is padding.
+const tokens = Number(values.rows) * Number(values.time);
+batch.ids.set(numbers.subarray(0, tokens));
+batch.targets.set(numbers.subarray(tokens));
 const step = await stepProgram(model, batch);
 const product = await productProgram(backend);
 for (let i = 0; i < 2; i++) await step.run();
