@@ -100,8 +100,8 @@ export function recomputed(x: Tensor, weights: readonly Tensor[], build: (x: Ten
 
 /**
  * build(first, ...others), of which nothing is kept, for what is cheap: inner activations are computed again in the backward, and so is
- * the result where a weight's gradient needs it (`madeAgain`), both at once. Should the first be the smallest, the second computation
- * is put off at the least cost. Within layers that are `recomputed` as a whole it is build itself.
+ * the result where a weight's gradient needs it (`madeAgain`), both at once. What puts the second
+ * computation off is a copy of the first input: the smallest should come first. Within layers that are `recomputed` as a whole it is build itself.
  */
 export function remade(
   inputs: readonly [Tensor, ...Tensor[]],

@@ -11,7 +11,7 @@ import { declareModel, modelArrays } from "../models/declare.ts";
 import type { LanguageModel } from "../models/language-model.ts";
 import { type LayerCache, cacheWidth, cachedAttention, fullAttention } from "../nn/attention.ts";
 import { layerMasks } from "../nn/masks.ts";
-import { roundedUp } from "../scoring/layout.ts";
+import { roundedUp } from "../scoring/pack-shape.ts";
 
 export interface SlotPrompt {
   readonly slot: number;

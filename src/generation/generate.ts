@@ -6,7 +6,7 @@
 import { type Rng, random } from "../engine/random.ts";
 import { RequestError } from "../errors.ts";
 import type { LanguageModel } from "../models/language-model.ts";
-import { roundedUp } from "../scoring/layout.ts";
+import { roundedUp } from "../scoring/pack-shape.ts";
 import { Decoder } from "./decoder.ts";
 import { type Sampling, draw, samplingSchema } from "./sampling.ts";
 

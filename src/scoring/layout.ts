@@ -1,67 +1,11 @@
 /**
  * How a batch is laid out: tokens one after another, prompts that several completions share first; rows of attention in which parts of
- * them look at one another; and which of few shapes they are laid out in, as programs are compiled per shape. Everything follows from the lengths of the rows, so that a resumed run lays out the same batch the same way.
+ * them look at one another; and which of few shapes they are laid out in, as programs are compiled per shape. Everything follows from the
+ * lengths of the rows, so that a resumed run lays out the same batch the same way.
  */
-import { promptSuffix } from "../data/record-kinds.ts";
-import type { Part, Scorable, TokenTree } from "../data/token-row.ts";
-
-/** A role that is laid out and scored. */
-export interface RoleLayout {
-  /** Its name; with the suffix of prompts, the tokens of the prompt before that role's first completion. */
-  readonly name: string;
-  /** Whether a record may have several completions of it. */
-  readonly many: boolean;
-}
-
-export interface PackShape {
-  /** Tokens of prompts that stand once for several completions. */
-  readonly prompts: number;
-  /** All other tokens, of which the last is padding. */
-  readonly others: number;
-  /** Rows of attention that may look at a token of those prompts: its own, and one for each completion; 0 without such prompts. */
-  readonly copies: number;
-  /** Rows of attention. */
-  readonly rows: number;
-  /** Tokens of a row that look at others, and tokens that they may look at. */
-  readonly queries: number;
-  readonly keys: number;
-  /** Scored tokens of each role, rounded up. */
-  readonly scored: readonly number[];
-  /** Completions of each role: the record slots, or for roles of several a number of their own, rounded up. */
-  readonly units: readonly number[];
-  /** Record slots. */
-  readonly records: number;
-}
-
-/** Tokens that go through the layers. */
-export const tokensOfShape = ({ prompts, others }: PackShape): number => prompts + others;
-
-/** A completion in place: which of its role's completions it is. */
-export interface Laid {
-  readonly role: number;
-  readonly unit: number;
-  readonly ids: readonly number[];
-}
-
-/** Tokens that look only at themselves: a whole tree, or one branch with its own copy of the prompt. */
-export interface Segment {
-  readonly prompt: readonly number[];
-  /** The prompt as a completion of its own, for each role that scores its tokens. */
-  readonly scoredPrompts: readonly Laid[];
-  readonly branches: readonly (readonly Laid[])[];
-}
-
-/** Whether the prompt of a segment stands for several completions: then each of its parts attends for itself. */
-export const isShared = ({ branches }: Segment): boolean => branches.length > 1;
-
-/** Tokens that attend in one row: a prompt, a branch that looks at its prompt too, or a prompt with its only branch. */
-export interface Span {
-  readonly segment: Segment;
-  /** Which branch; undefined for the prompt, with the branch that stands with it. */
-  readonly branch: number | undefined;
-  readonly queries: number;
-  readonly keys: number;
-}
+import type { Scorable } from "../data/token-row.ts";
+import { type PackShape, finelyRoundedUp, holds, layerCost, roundedUp, union, upTo8 } from "./pack-shape.ts";
+import { type RoleLayout, type Segment, type Span, segmentsOf, spansOf, tokenCounts } from "./segments.ts";
 
 /** A span in its row of attention. */
 export interface PlacedSpan extends Span {
@@ -140,10 +84,10 @@ export function layoutOf(
       : holding.length > 0
         ? holding.map((from) => ({ shape: from, from }))
         : sizes.map((s) => ({ shape: { ...least, ...s, rows: 0 } }));
-    for (const { shape: least, from } of wanted) {
-      const rows = rowsFor(spans, least);
-      if (rows === undefined || (holding.length > 0 && rows > least.rows)) continue;
-      const shape = rows <= least.rows ? least : { ...least, rows: roundedUp(rows, 8) };
+    for (const { shape: candidate, from } of wanted) {
+      const rows = rowsFor(spans, candidate);
+      if (rows === undefined || (holding.length > 0 && rows > candidate.rows)) continue;
+      const shape = rows <= candidate.rows ? candidate : { ...candidate, rows: roundedUp(rows, 8) };
       // What a shape grows by, other batches pay for too.
       const cost = layerCost(shape, hidden) * (grow ? 2 : 1) - (grow && from ? layerCost(from, hidden) : 0);
       // A shape that there is a program for goes before one of the batch's own.
@@ -162,60 +106,6 @@ export function layoutOf(
 
 type Cut = ReturnType<typeof segmentsOf>;
 
-/**
- * The smallest shape that holds the numbers of both, with as many rows as should be enough, where they are longer for one of them; `grow`
- * finds out. Undefined where they count records differently.
- */
-export function union(a: PackShape, b: PackShape): PackShape | undefined {
-  if (a.records !== b.records) return undefined;
-  const larger = (x: readonly number[], y: readonly number[]) => x.map((n, k) => Math.max(n, y[k]));
-  const [queries, keys] = [Math.max(a.queries, b.queries), Math.max(a.keys, b.keys)];
-  const rows = [a, b].map((s) => Math.ceil(s.rows * Math.max(s.queries / queries, s.keys / keys)));
-  return {
-    prompts: Math.max(a.prompts, b.prompts),
-    others: Math.max(a.others, b.others),
-    copies: Math.max(a.copies, b.copies),
-    rows: Math.max(...rows),
-    queries,
-    keys,
-    scored: larger(a.scored, b.scored),
-    units: larger(a.units, b.units),
-    records: a.records,
-  };
-}
-
-/** Tokens of a record that are laid out: parts of these roles with what they follow, prompts once for all of them or, `apart`, with each. */
-export function laidTokens(record: Scorable, roles: readonly RoleLayout[], apart: boolean): number {
-  const { prompts, others } = tokenCounts(segmentsOf([record], roles, apart).segments);
-  return prompts + others;
-}
-
-/** Tokens of prompts for several completions, all others, and how often one of the former is looked at. */
-function tokenCounts(segments: readonly Segment[]) {
-  let [prompts, others, copies] = [0, 0, 0];
-  for (const segment of segments) {
-    const { prompt, branches } = segment;
-    others += branches.reduce((n, b) => n + laidLength(b), 0);
-    if (!isShared(segment)) others += prompt.length;
-    else {
-      prompts += prompt.length;
-      copies = Math.max(copies, 1 + branches.length);
-    }
-  }
-  return { prompts, others, copies };
-}
-
-function spansOf(segment: Segment): Span[] {
-  const { prompt, branches } = segment;
-  const lengths = branches.map(laidLength);
-  if (!isShared(segment)) {
-    const all = prompt.length + (lengths[0] ?? 0);
-    return [{ segment, branch: undefined, queries: all, keys: all }];
-  }
-  const own = { segment, branch: undefined, queries: prompt.length, keys: prompt.length };
-  return [own, ...lengths.map((n, branch) => ({ segment, branch, queries: n, keys: prompt.length + n }))];
-}
-
 /** Lengths of rows to choose among. One slot more than the longest needs: the first row keeps one for padding. */
 function rowSizes(spans: readonly Span[], fine: boolean) {
   const longest = (of: (s: Span) => number) => Math.max(0, ...spans.map(of)) + 1;
@@ -225,97 +115,6 @@ function rowSizes(spans: readonly Span[], fine: boolean) {
   };
   const queries = sizes(longest((s) => s.queries));
   return sizes(longest((s) => s.keys)).flatMap((keys) => queries.map((q) => ({ queries: q, keys })));
-}
-
-/**
- * The smallest of few sizes that holds n: multiples of 8 up to 64, then four steps an octave.
- * `exact` leaves sizes up to it as they are.
- */
-export function roundedUp(n: number, exact = 0): number {
-  if (n <= exact) return Math.max(n, 1);
-  const step = Math.max(exact ? 1 : 8, 2 ** (Math.ceil(Math.log2(n)) - 3));
-  return Math.ceil(n / step) * step;
-}
-
-const upTo8 = (n: number): number => 8 * Math.ceil(n / 8);
-
-/** The smallest of few sizes that holds n: multiples of 8 up to 128, then eight steps an octave. */
-function finelyRoundedUp(n: number): number {
-  const step = Math.max(8, 2 ** (Math.ceil(Math.log2(Math.max(n, 1))) - 4));
-  return Math.ceil(n / step) * step;
-}
-
-/**
- * What the layers cost in a shape, in tokens: T looks of a token at others cost a share of about T / 5 hidden of its matrix products,
- * softmax and masks included (measured on 34M parameters).
- */
-export const layerCost = (shape: PackShape, hidden: number): number =>
-  tokensOfShape(shape) + (shape.rows * shape.queries * shape.keys) / (5 * hidden);
-
-/** Whether a shape has room for these numbers. */
-function holds(shape: PackShape, least: Omit<PackShape, "rows" | "queries" | "keys">): boolean {
-  return (
-    shape.records === least.records &&
-    shape.prompts >= least.prompts &&
-    shape.others >= least.others &&
-    shape.copies >= least.copies &&
-    least.scored.every((n, k) => n <= shape.scored[k]) &&
-    least.units.every((n, k) => n <= shape.units[k])
-  );
-}
-
-/** Tokens of a branch. */
-export const laidLength = (parts: readonly Laid[]) => parts.reduce((n, p) => n + p.ids.length, 0);
-
-/**
- * Every tree as one segment, or one segment a branch where rotary frequencies depend on the length of the row; completions are
- * numbered by role in the order of the records.
- */
-function segmentsOf(records: readonly Scorable[], roles: readonly RoleLayout[], apart: boolean) {
-  const tokens = roles.map(() => 0);
-  const units = roles.map(() => 0);
-  const owners = roles.map((): number[] => []);
-  const numbers = new Map(roles.map((role, k) => [role.name, k]));
-  const take = (role: number, record: number, ids: readonly number[]): Laid => {
-    const unit = roles[role].many ? units[role]++ : record;
-    owners[role][unit] = record;
-    tokens[role] += ids.length;
-    return { role, unit, ids };
-  };
-  const segments: Segment[] = [];
-  records.forEach(({ trees }, record) => {
-    const prompts = new Set<number>(); // prompts scored already, by role: a record's role has one
-    for (const { prompt, branches } of trees) {
-      const wanted = branches.filter((b) => b.some((p) => numbers.has(p.role)));
-      const scored = promptRoles(branches, roles).filter((k) => !prompts.has(k));
-      scored.forEach((k) => prompts.add(k));
-      if (wanted.length === 0 && scored.length === 0) continue;
-      const laid = wanted.map((b) =>
-        b.map((p) => {
-          const role = numbers.get(p.role);
-          return role === undefined ? { role: -1, unit: -1, ids: p.ids } : take(role, record, p.ids);
-        }),
-      );
-      const scoredPrompts = scored.map((k) => take(k, record, prompt.slice(1)));
-      const groups = apart && laid.length > 0 ? laid.map((b) => [b]) : [laid];
-      groups.forEach((group, g) =>
-        segments.push({
-          prompt,
-          scoredPrompts: g === 0 ? scoredPrompts : [],
-          branches: group,
-        }),
-      );
-    }
-  });
-  return { segments, counts: { tokens, units, owners } };
-}
-
-/** The roles that score the prompt of these branches. */
-function promptRoles(branches: TokenTree["branches"], roles: readonly RoleLayout[]): number[] {
-  const here = new Set(branches.flatMap((b: readonly Part[]) => b.map((p) => p.role)));
-  return roles.flatMap(({ name }, k) =>
-    promptSuffix.test(name) && here.has(name.replace(promptSuffix, "")) ? [k] : [],
-  );
 }
 
 type RowSize = Pick<PackShape, "queries" | "keys">;

@@ -4,7 +4,7 @@ import { openBackend } from "../engine/backends/open.ts";
 import { random } from "../engine/random.ts";
 import { newLanguageModel } from "../models/language-model.ts";
 import { ropeFromConfig } from "../nn/rotary.ts";
-import { roundedUp } from "./layout.ts";
+import { roundedUp } from "./pack-shape.ts";
 import { type PackedBatch, pack } from "./packing.ts";
 import { TextScorer, type Tree } from "./text-scorer.ts";
 

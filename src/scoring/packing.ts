@@ -6,18 +6,9 @@
  */
 import type { Scorable } from "../data/token-row.ts";
 import type { Rope } from "../nn/rotary.ts";
-import {
-  type Laid,
-  type Layout,
-  type LayoutOptions,
-  type PackShape,
-  type RoleLayout,
-  type Segment,
-  isShared,
-  laidLength,
-  layoutOf,
-  tokensOfShape,
-} from "./layout.ts";
+import { type Layout, type LayoutOptions, layoutOf } from "./layout.ts";
+import { type PackShape, tokensOfShape } from "./pack-shape.ts";
+import { type Laid, type RoleLayout, type Segment, isShared, laidLength } from "./segments.ts";
 
 export interface PackedBatch {
   readonly shape: PackShape;

@@ -1,7 +1,8 @@
 /** Shapes of a run: few, large enough, and the same whenever they are planned. */
 import { describe, expect, test } from "vitest";
 import { random } from "../engine/random.ts";
-import { type LayoutOptions, type PackShape, layerCost, layoutOf } from "./layout.ts";
+import { type LayoutOptions, layoutOf } from "./layout.ts";
+import { type PackShape, layerCost } from "./pack-shape.ts";
 import { planShapes, grownShapes } from "./shape-plan.ts";
 
 const model = { hidden: 576, layers: 30, vocabulary: 49152 };

@@ -14,7 +14,8 @@ import type { CausalLm, HiddenOptions, TokenInputs } from "../models/causal-lm.t
 import { type AttentionPlaces, gatheredAttention } from "../nn/gathered-attention.ts";
 import { layerMasks } from "../nn/masks.ts";
 import type { Weights } from "../nn/parameters.ts";
-import { type PackShape, type RoleLayout, tokensOfShape } from "./layout.ts";
+import { type PackShape, tokensOfShape } from "./pack-shape.ts";
+import type { RoleLayout } from "./segments.ts";
 import type { PackedBatch } from "./packing.ts";
 
 /** A role to be scored, and what is asked of each of its tokens beside the log-probability. */

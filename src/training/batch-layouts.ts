@@ -1,14 +1,9 @@
 /** How the batches of a run are cut into pieces and laid out: in shapes chosen before the run, where they have been. */
 import type { TokenRow } from "../data/token-row.ts";
 import type { CausalLm } from "../models/causal-lm.ts";
-import {
-  type Layout,
-  type LayoutOptions,
-  type PackShape,
-  laidTokens,
-  layoutOf,
-  tokensOfShape,
-} from "../scoring/layout.ts";
+import { type Layout, type LayoutOptions, layoutOf } from "../scoring/layout.ts";
+import { type PackShape, tokensOfShape } from "../scoring/pack-shape.ts";
+import { laidTokens } from "../scoring/segments.ts";
 import { type PackedBatch, pack } from "../scoring/packing.ts";
 import { planShapes, shapeFlops, grownShapes } from "../scoring/shape-plan.ts";
 import type { RoleRequest } from "../scoring/text-graph.ts";

@@ -11,7 +11,7 @@ import type { Tensor } from "../engine/tensor.ts";
 import type { CompletionGradient, Example } from "../objectives/example-shapes.ts";
 import type { GivenCompletion } from "../objectives/given-completion.ts";
 import type { Touched } from "../objectives/touched.ts";
-import type { RoleLayout } from "../scoring/layout.ts";
+import type { RoleLayout } from "../scoring/segments.ts";
 import type { PackedBatch } from "../scoring/packing.ts";
 import type { RowScores } from "../scoring/text-scorer.ts";
 import { unpack } from "../scoring/text-scorer.ts";

@@ -9,7 +9,7 @@ import type { TokenRow } from "../data/token-row.ts";
 import type { ProgramOptions } from "./objective-graph.ts";
 import { ObjectivePrograms } from "./objective-programs.ts";
 import { batchIndices } from "./order.ts";
-import type { PackShape } from "../scoring/layout.ts";
+import type { PackShape } from "../scoring/pack-shape.ts";
 import { mostPrograms } from "../scoring/program-cache.ts";
 import { bytesOfSetting } from "./memory-setting.ts";
 import type { Prepared } from "./prepare.ts";

@@ -15,7 +15,7 @@ import { modelArrays } from "../models/declare.ts";
 import type { LanguageModel } from "../models/language-model.ts";
 import { type Term, combine } from "../objectives/combined.ts";
 import type { Touched } from "../objectives/touched.ts";
-import type { PackShape } from "../scoring/layout.ts";
+import type { PackShape } from "../scoring/pack-shape.ts";
 import { ReusableProgram } from "../scoring/reusable-program.ts";
 import type { RoleRequest } from "../scoring/text-graph.ts";
 import { type Coefficients, WholeBatchScores, weightedSum } from "./coupled-scores.ts";

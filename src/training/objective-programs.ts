@@ -10,7 +10,7 @@ import { peakBytes } from "../engine/memory.ts";
 import { evaluateExamples } from "../objectives/evaluate-examples.ts";
 import type { RunningMean } from "../objectives/given-batch.ts";
 import { HiddenStates } from "../scoring/hidden-states.ts";
-import type { PackShape } from "../scoring/layout.ts";
+import type { PackShape } from "../scoring/pack-shape.ts";
 import type { PackedBatch } from "../scoring/packing.ts";
 import { ProgramCache } from "../scoring/program-cache.ts";
 import { type RoleRequest, batchArrays } from "../scoring/text-graph.ts";

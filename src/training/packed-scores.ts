@@ -13,7 +13,7 @@ import { random } from "../engine/random.ts";
 import { type Tensor, dim } from "../engine/tensor.ts";
 import { orderedPairs } from "../objectives/given-batch.ts";
 import type { HeadQuantity, ScoreSource, TokenQuantity } from "../objectives/score-source.ts";
-import type { RoleLayout } from "../scoring/layout.ts";
+import type { RoleLayout } from "../scoring/segments.ts";
 import type { PackedBatch } from "../scoring/packing.ts";
 import { type BatchInputs, type TextScores, inputOnce } from "../scoring/text-graph.ts";
 import type { RowScores } from "../scoring/text-scorer.ts";

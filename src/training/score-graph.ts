@@ -13,7 +13,7 @@ import type { LanguageModel } from "../models/language-model.ts";
 import { type Weights, declareWeights } from "../nn/parameters.ts";
 import type { HeadSpec } from "../objectives/definition.ts";
 import type { Touched } from "../objectives/touched.ts";
-import type { PackShape } from "../scoring/layout.ts";
+import type { PackShape } from "../scoring/pack-shape.ts";
 import type { PackedBatch } from "../scoring/packing.ts";
 import {
   type BatchInputs,

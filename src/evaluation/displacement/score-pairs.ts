@@ -11,7 +11,7 @@ import { dim } from "../../engine/tensor.ts";
 import type { LanguageModel } from "../../models/language-model.ts";
 import { declareModel, modelArrays } from "../../models/declare.ts";
 import { HiddenStates } from "../../scoring/hidden-states.ts";
-import { roundedUp } from "../../scoring/layout.ts";
+import { roundedUp } from "../../scoring/pack-shape.ts";
 import { type PackedBatch, pack } from "../../scoring/packing.ts";
 import { ReusableProgram } from "../../scoring/reusable-program.ts";
 import { batches } from "../../scoring/text-scorer.ts";

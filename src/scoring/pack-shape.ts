@@ -1,0 +1,86 @@
+/**
+ * Shapes of packed batches: what a program is compiled for. Their sizes are rounded so that they are few, and what one costs is counted in
+ * tokens.
+ */
+
+export interface PackShape {
+  /** Tokens of prompts that stand once for several completions. */
+  readonly prompts: number;
+  /** All other tokens, of which the last is padding. */
+  readonly others: number;
+  /** Rows of attention that may look at a token of those prompts: its own, and one for each completion; 0 without such prompts. */
+  readonly copies: number;
+  /** Rows of attention. */
+  readonly rows: number;
+  /** Tokens of a row that look at others, and tokens that they may look at. */
+  readonly queries: number;
+  readonly keys: number;
+  /** Scored tokens of each role, rounded up. */
+  readonly scored: readonly number[];
+  /** Completions of each role: the record slots, or for roles of several a number of their own, rounded up. */
+  readonly units: readonly number[];
+  /** Record slots. */
+  readonly records: number;
+}
+
+/** Tokens that go through the layers. */
+export const tokensOfShape = ({ prompts, others }: PackShape): number => prompts + others;
+
+/**
+ * The smallest of few sizes that holds n: multiples of 8 up to 64, then four steps an octave.
+ * `exact` leaves sizes up to it as they are.
+ */
+export function roundedUp(n: number, exact = 0): number {
+  if (n <= exact) return Math.max(n, 1);
+  const step = Math.max(exact ? 1 : 8, 2 ** (Math.ceil(Math.log2(n)) - 3));
+  return Math.ceil(n / step) * step;
+}
+
+export const upTo8 = (n: number): number => 8 * Math.ceil(n / 8);
+
+/** The smallest of few sizes that holds n: multiples of 8 up to 128, then eight steps an octave. */
+export function finelyRoundedUp(n: number): number {
+  const step = Math.max(8, 2 ** (Math.ceil(Math.log2(Math.max(n, 1))) - 4));
+  return Math.ceil(n / step) * step;
+}
+
+/**
+ * What the layers cost in a shape, in tokens: T looks of a token at others cost a share of about T / 5 hidden of its matrix products,
+ * softmax and masks included (measured on 34M parameters).
+ */
+export const layerCost = (shape: PackShape, hidden: number): number =>
+  tokensOfShape(shape) + (shape.rows * shape.queries * shape.keys) / (5 * hidden);
+
+/** Whether a shape has room for these numbers. */
+export function holds(shape: PackShape, least: Omit<PackShape, "rows" | "queries" | "keys">): boolean {
+  return (
+    shape.records === least.records &&
+    shape.prompts >= least.prompts &&
+    shape.others >= least.others &&
+    shape.copies >= least.copies &&
+    least.scored.every((n, k) => n <= shape.scored[k]) &&
+    least.units.every((n, k) => n <= shape.units[k])
+  );
+}
+
+/**
+ * The smallest shape that holds the numbers of both, with as many rows as should be enough, where they are longer for one of them; `grow`
+ * finds out. Undefined where they count records differently.
+ */
+export function union(a: PackShape, b: PackShape): PackShape | undefined {
+  if (a.records !== b.records) return undefined;
+  const larger = (x: readonly number[], y: readonly number[]) => x.map((n, k) => Math.max(n, y[k]));
+  const [queries, keys] = [Math.max(a.queries, b.queries), Math.max(a.keys, b.keys)];
+  const rows = [a, b].map((s) => Math.ceil(s.rows * Math.max(s.queries / queries, s.keys / keys)));
+  return {
+    prompts: Math.max(a.prompts, b.prompts),
+    others: Math.max(a.others, b.others),
+    copies: Math.max(a.copies, b.copies),
+    rows: Math.max(...rows),
+    queries,
+    keys,
+    scored: larger(a.scored, b.scored),
+    units: larger(a.units, b.units),
+    records: a.records,
+  };
+}
