@@ -30,6 +30,9 @@ const inPlace = new Set([
   ...["Softmax", "LogSoftmax", "Relu", "Max", "Min", "Where", "Cos", "Sin", "QuickGelu"],
 ]);
 
+/** What the arena needs beyond the values that are alive: pieces between them, and its own notes. */
+const slack = 1.08;
+
 interface Buffer {
   readonly bytes: number;
   /** Uses that are still to come. */
@@ -67,6 +70,11 @@ export function peakBytes(graph: Graph, outputs: Readonly<Record<string, Tensor>
     }
   }
   return peak;
+}
+
+/** Bytes of the arena's region that holds so many bytes of values: what a back end is to `reserve`. */
+export function arenaBytes(values: number): number {
+  return values * slack;
 }
 
 /** The buffer that an output takes over from an input. */

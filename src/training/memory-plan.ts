@@ -3,6 +3,7 @@
  * are computed twice instead of being kept, and then fewer records at a time. Neither changes what is learned.
  */
 import { availableBytes, residentBytes } from "../engine/backends/host-memory.ts";
+import { arenaBytes } from "../engine/memory.ts";
 import { RequestError } from "../errors.ts";
 import { parameterCounts } from "../models/declare.ts";
 import type { TokenRow } from "../data/token-row.ts";
@@ -31,8 +32,6 @@ export interface MemoryPlan {
 const plannedSteps = 512;
 /** What a compiled program holds for each node of its graph (measured: 25 MB for 30 layers of 140 nodes). */
 const nodeBytes = 6000;
-/** What the arena needs beyond the values that are alive: pieces between them, and its own notes. */
-const slack = 1.08;
 /** Shapes that memory is predicted for, the costliest first. */
 const predictedShapes = 3;
 /** Part of the free memory that `auto` takes. */
@@ -82,7 +81,7 @@ export function planMemory(prepared: Prepared, trained: readonly Trained[], resu
         copies,
         sampling,
         programs: Math.min(kinds * shapes.length, mostPrograms) * nodes * nodeBytes,
-        step: values * slack,
+        step: arenaBytes(values),
       };
       const peak = Object.values(parts).reduce((a, b) => a + b, 0);
       const plan = { microBatch, recompute, peak, budget, parts };

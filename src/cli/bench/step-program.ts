@@ -5,6 +5,7 @@
 import type { Backend } from "../../engine/backends/backend.ts";
 import { gradients } from "../../engine/gradient.ts";
 import { Graph } from "../../engine/graph.ts";
+import { arenaBytes, peakBytes } from "../../engine/memory.ts";
 import { div, neg } from "../../engine/ops/elementwise.ts";
 import { matmul } from "../../engine/ops/matmul.ts";
 import { sum } from "../../engine/ops/reduce.ts";
@@ -73,6 +74,7 @@ export async function stepProgram(
 ): Promise<BoundProgram> {
   const { backend } = model;
   const { graph, outputs } = stepGraph(model, batch, options);
+  backend.reserve?.(arenaBytes(peakBytes(graph, outputs))); // as a run does, whose memory is planned
   const program = await compile(backend, graph, outputs);
   return program.bind(
     { ...modelArrays(model), ...batchArrays(batch, roles) },

@@ -25,8 +25,10 @@ const table = {
     "void *session, void *options, void *inNames, void *ins, size_t nIn, void *outNames, size_t nOut, void *outs",
   ],
   CreateSessionOptions: [10, "_Out_ void **options"],
+  SetSessionExecutionMode: [13, "void *options, int mode"],
   DisableMemPattern: [17, "void *options"],
   SetIntraOpNumThreads: [24, "void *options, int threads"],
+  SetInterOpNumThreads: [25, "void *options, int threads"],
   SetSessionGraphOptimizationLevel: [23, "void *options, int level"],
   CreateTensorWithDataAsOrtValue: [
     49,
@@ -42,6 +44,7 @@ const table = {
   AddSessionConfigEntry: [130, "void *options, const char *key, const char *value"],
   CreateAndRegisterAllocator: [144, "void *env, void *memory, void *arena"],
   SetGlobalIntraOpNumThreads: [147, "void *options, int threads"],
+  SetGlobalInterOpNumThreads: [148, "void *options, int threads"],
   SetGlobalSpinControl: [149, "void *options, int spin"],
   SetGlobalDenormalAsZero: [155, "void *options"],
   CreateArenaCfgV2: [164, "void *keys, void *values, size_t n, _Out_ void **arena"],
@@ -112,6 +115,7 @@ function open({
 
   const threading = made(api.CreateThreadingOptions);
   check(api.SetGlobalIntraOpNumThreads(threading, threads));
+  check(api.SetGlobalInterOpNumThreads(threading, 1)); // no thread beside the caller's
   check(api.SetGlobalSpinControl(threading, spin ? 1 : 0));
   check(api.SetGlobalDenormalAsZero(threading));
   const fatalOnly = 4; // errors are thrown, they need not be printed too
@@ -129,7 +133,11 @@ function open({
   let sharedPool = true;
   const sessionOptions = ({ optimize = true, externalData }: CompileOptions): Pointer => {
     const o = made(api.CreateSessionOptions);
-    check(sharedPool ? api.DisablePerSessionThreads(o) : api.SetIntraOpNumThreads(o, threads));
+    if (sharedPool) check(api.DisablePerSessionThreads(o));
+    else {
+      check(api.SetIntraOpNumThreads(o, threads));
+      check(api.SetInterOpNumThreads(o, 1));
+    }
     check(api.DisableMemPattern(o));
     check(api.SetSessionGraphOptimizationLevel(o, optimize ? 99 : 0));
     check(api.AddSessionConfigEntry(o, "session.use_env_allocators", "1"));
@@ -180,6 +188,9 @@ function open({
       const out: [Pointer | null] = [null];
       const create = async () => {
         const options = sessionOptions(wanted);
+        // In sequence a dead buffer is kept until the last of those of its shape that come after, so that of each shape the most that are
+        // ever alive stay for the whole backward. "In parallel", with one thread to run nodes, they are freed; the order is the same.
+        check(api.SetSessionExecutionMode(options, 1));
         await finished(check, api.CreateSessionFromArray, env, model, model.length, options, out).finally(
           () => api.ReleaseSessionOptions(options),
         );
