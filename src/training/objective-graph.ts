@@ -73,7 +73,7 @@ export function buildPiece(
   const roles = work.kind === "coefficients" ? work.roles : allRoles;
   const graph = new Graph();
   const { head } = companionsOf(terms);
-  const recompute = options.computeGradients && options.recompute;
+  const recompute = recomputes(options);
   const built = buildScores(graph, shape, { model, reference, touched, roles, head, recompute });
   const outputs: Record<string, Tensor> = {};
   if (work.kind === "scores") WholeBatchScores.outputs(graph, built, roles, touched, outputs);
@@ -102,6 +102,9 @@ export function buildPiece(
   return { graph, outputs };
 }
 
+/** Whether layers are computed twice: without gradients nothing is kept anyway. */
+const recomputes = ({ computeGradients, recompute }: ProgramOptions) => computeGradients && recompute;
+
 /** A compiled program of that graph, bound to weights and gradients. */
 export async function compilePiece(
   options: ProgramOptions,
@@ -111,7 +114,7 @@ export async function compilePiece(
 ): Promise<ReusableProgram> {
   const { model, trained, reference } = options;
   const { graph, outputs } = buildPiece(options, roles, work, shape);
-  const program = await compile(model.backend, graph, outputs);
+  const program = await compile(model.backend, graph, outputs, { frugal: recomputes(options) });
   const arrays = (prefix: string, of: "weights" | "gradients") =>
     Object.assign({}, ...trained.map((t) => t[of].named(prefix + prefixOf(t.name)))) as Record<
       string,

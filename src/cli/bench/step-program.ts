@@ -75,7 +75,7 @@ export async function stepProgram(
   const { backend } = model;
   const { graph, outputs } = stepGraph(model, batch, options);
   backend.reserve?.(arenaBytes(peakBytes(graph, outputs))); // as a run does, whose memory is planned
-  const program = await compile(backend, graph, outputs);
+  const program = await compile(backend, graph, outputs, { frugal: options.recompute });
   return program.bind(
     { ...modelArrays(model), ...batchArrays(batch, roles) },
     ParameterArray.allocate(backend, trainedWeights(model).layout).named("gradient/"),

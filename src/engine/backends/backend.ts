@@ -21,6 +21,8 @@ export interface CompileOptions {
   externalData?: string;
   /** It needs next to no memory between inputs and outputs: no region is set apart for it. */
   little?: boolean;
+  /** Memory before time: dead buffers are given back at once. Worth it where layers are computed twice; elsewhere pieces cost more. */
+  frugal?: boolean;
 }
 
 /** One way of running a session: fixed arrays for every input and output. */

@@ -190,7 +190,7 @@ function open({
         const options = sessionOptions(wanted);
         // In sequence a dead buffer is kept until the last of those of its shape that come after, so that of each shape the most that are
         // ever alive stay for the whole backward. "In parallel", with one thread to run nodes, they are freed; the order is the same.
-        check(api.SetSessionExecutionMode(options, 1));
+        if (wanted.frugal) check(api.SetSessionExecutionMode(options, 1));
         await finished(check, api.CreateSessionFromArray, env, model, model.length, options, out).finally(
           () => api.ReleaseSessionOptions(options),
         );
