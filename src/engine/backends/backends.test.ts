@@ -43,7 +43,7 @@ async function run(id: string, options: CompileOptions = {}): Promise<Record<str
 }
 
 test("both give the same losses and gradients", async () => {
-  const [a, b] = await Promise.all(ids.map(run));
+  const [a, b] = await Promise.all(ids.map((id) => run(id)));
   expect(Object.keys(a)).toEqual(["loss", "d0", "d1", "d2"]);
   for (const [name, values] of Object.entries(a))
     values.forEach((v, i) => expect(Math.abs(v - b[name][i])).toBeLessThan(1e-5));
