@@ -1,34 +1,12 @@
-/** Gives memory back that compiling leaves behind, in JavaScript's heap and in those of the C library. */
-import { getHeapStatistics } from "node:v8";
+/** Gives memory back that compiling leaves behind: glibc keeps what was freed in the heaps of its threads. */
 import koffi from "koffi";
 
-/** A collection takes some 50 ms: it is made when JavaScript's heap has grown by this many bytes since the last. */
-const worthCollecting = 2 ** 23;
-
 let trim: (() => void) | undefined;
-let collectedTo = 0;
 
-/** Collects what JavaScript has dropped, and returns freed memory to the system where the C library knows how (glibc). */
-export async function trimHeaps(): Promise<void> {
-  if (getHeapStatistics().total_heap_size >= collectedTo + worthCollecting) {
-    await collectGarbage();
-    collectedTo = getHeapStatistics().total_heap_size;
-  }
+/** Returns freed memory to the system where the C library knows how (glibc); elsewhere it does nothing. */
+export function trimHeaps(): void {
   trim ??= trimmer(); // not before it is wanted: koffi cannot be configured once it has loaded something
   trim();
-}
-
-/** A full collection that also gives back the room of the young generation, which V8 keeps at its largest: up to 32 MB. */
-async function collectGarbage(): Promise<void> {
-  const inspector = await import("node:inspector/promises").catch(() => undefined); // some builds have none
-  if (!inspector) return;
-  const session = new inspector.Session();
-  session.connect();
-  try {
-    await session.post("HeapProfiler.collectGarbage");
-  } finally {
-    session.disconnect();
-  }
 }
 
 function trimmer(): () => void {
@@ -37,6 +15,6 @@ function trimmer(): () => void {
     const own = koffi.load("libc.so.6").func("int malloc_trim(size_t)") as (pad: number) => number;
     return () => void own(0);
   } catch {
-    return () => undefined; // another C library: its frees go back to the system as it sees fit
+    return () => undefined; // another C library
   }
 }
