@@ -21,8 +21,10 @@ export interface CompileOptions {
   externalData?: string;
   /** It needs next to no memory between inputs and outputs: no region is set apart for it. */
   little?: boolean;
-  /** Memory before time: dead buffers are given back at once. Worth it where layers are computed twice; elsewhere pieces cost more.
-   * Back ends that have no such choice ignore it. */
+  /**
+   * Memory before time: dead buffers are given back at once. Worth it where layers are computed twice; elsewhere pieces cost more.
+   * Back ends that have no such choice ignore it.
+   */
   frugal?: boolean;
 }
 
