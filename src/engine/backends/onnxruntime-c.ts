@@ -200,7 +200,7 @@ function open({
         sharedPool = false;
         return create();
       });
-      trimHeaps();
+      await trimHeaps();
       const session = out[0];
       if (session === null)
         throw new WorkError({ code: "runtime-failed", what: "ONNX Runtime made no session" });
