@@ -4,7 +4,6 @@
  * per shape and kept.
  */
 import { Graph } from "../engine/graph.ts";
-import { gatherRows } from "../engine/ops/indexing.ts";
 import { type BoundProgram, compile } from "../engine/program.ts";
 import { type Tensor, dim } from "../engine/tensor.ts";
 import { declareModel, modelArrays } from "../models/declare.ts";
@@ -250,9 +249,11 @@ async function compilePrompt(
     outputs[`keys/${layer}`] = keys;
     outputs[`values/${layer}`] = values;
   });
-  const hidden = architecture.hidden(declared.weights, inputs, attend);
-  const last = gatherRows(hidden, graph.input("last", "int64", [dim("prompts", rowCount)]));
-  outputs.logits = architecture.logits(declared.weights, last);
+  const at = graph.input("last", "int64", [dim("prompts", rowCount)]);
+  outputs.logits = architecture.logits(
+    declared.weights,
+    architecture.hidden(declared.weights, inputs, attend, { at }),
+  );
   const program = await compile(backend, graph, outputs);
   const arrays = {
     ids: new BigInt64Array(tokens.size),

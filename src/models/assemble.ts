@@ -3,6 +3,7 @@
  * here; what one does differently stands in its layers.
  */
 import { softcap } from "../engine/ops/elementwise.ts";
+import { gatherRows } from "../engine/ops/indexing.ts";
 import { linear } from "../engine/ops/matmul.ts";
 import { rotary } from "../engine/ops/rotary.ts";
 import { layerBoundary, recomputed } from "../engine/ordering.ts";
@@ -17,8 +18,10 @@ import type { CausalLm, PlacedTokens } from "./causal-lm.ts";
 export interface LayerTools {
   /** Rotates queries or keys, [tokens, heads·headDim], to their positions. */
   turn(x: Tensor, heads: number): Tensor;
-  /** Attention of this layer: queries, keys and values, rotated already → [tokens, heads·headDim]. */
+  /** Attention of this layer: queries, keys and values, rotated already → [wanted, heads·headDim]. */
   attend(q: Tensor, k: Tensor, v: Tensor): Tensor;
+  /** The tokens of [tokens, …] that are wanted of this layer, [wanted, …]: what goes past its attention. All, but in the last layer. */
+  wanted(x: Tensor): Tensor;
 }
 
 export interface DecoderLayer {
@@ -78,13 +81,15 @@ export function assemble(b: Blueprint): CausalLm {
     otherName: (name) => b.otherName?.(name),
     head,
     logits: (w, states) => softcap(linear(states, head(w)), b.finalSoftcap),
-    hidden(w, inputs, attend, { observe, recompute = false } = {}) {
+    hidden(w, inputs, attend, { observe, recompute = false, at } = {}) {
       let x = b.embedding.apply(w, inputs);
       b.layers.forEach((layer, i) => {
         observe?.(x);
+        const wanted = (y: Tensor) => (at && i === b.layers.length - 1 ? gatherRows(y, at) : y);
         const tools: LayerTools = {
           turn: (q, heads) => ("cos" in inputs ? rotary(q, inputs.cos, inputs.sin, inputs.order, heads) : q),
-          attend: (q, k, v) => attend(q, k, v, i),
+          attend: (q, k, v) => wanted(attend(q, k, v, i)),
+          wanted,
         };
         const apply = (input: Tensor) => layer.apply(w, input, tools);
         x = layerBoundary(x, () => tensorsOf(w, layer.parameters));

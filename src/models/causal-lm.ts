@@ -28,6 +28,11 @@ export interface HiddenOptions {
   readonly observe?: (states: Tensor) => void;
   /** Keep only what goes into each layer, and compute the layer a second time for its gradient: less memory, more time. */
   readonly recompute?: boolean;
+  /**
+   * The tokens whose states are wanted, [n] int64, which may repeat; default: all. Of the last layer everything behind its attention is
+   * then computed for these alone.
+   */
+  readonly at?: Tensor;
 }
 
 export interface CausalLm {
@@ -46,7 +51,7 @@ export interface CausalLm {
   ignores(name: string): boolean;
   /** The name that some files have for a parameter instead. */
   otherName(name: string): string | undefined;
-  /** Hidden states after the final norm, [tokens, hidden]. */
+  /** Hidden states after the final norm, [tokens, hidden], or [n, hidden] of the tokens asked for. */
   hidden(
     weights: Weights,
     inputs: TokenInputs | PlacedTokens,

@@ -193,7 +193,7 @@ function preNorm({ attention, mlp, norm }: LayerParts): DecoderLayer {
   return {
     parameters: [attention, mlp, first, second].flatMap((p) => p.parameters),
     apply(w, x, tools) {
-      const mixed = add(x, attention.apply(w, first.apply(w, x), tools));
+      const mixed = add(tools.wanted(x), attention.apply(w, first.apply(w, x), tools));
       return add(mixed, mlp.apply(w, second.apply(w, mixed)));
     },
   };

@@ -68,7 +68,7 @@ function fourNorms({ attention, mlp, norm }: LayerParts): DecoderLayer {
   return {
     parameters: [attention, mlp, before, after, beforeMlp, afterMlp].flatMap((p) => p.parameters),
     apply(w, x, tools) {
-      const mixed = add(x, after.apply(w, attention.apply(w, before.apply(w, x), tools)));
+      const mixed = add(tools.wanted(x), after.apply(w, attention.apply(w, before.apply(w, x), tools)));
       return add(mixed, afterMlp.apply(w, mlp.apply(w, beforeMlp.apply(w, mixed))));
     },
   };

@@ -122,8 +122,9 @@ function layer(at: string, s: Sizes): DecoderLayer {
   return {
     parameters: [qkv, dense, up, down, first, second].flatMap((p) => p.parameters),
     apply(w, x, tools) {
-      const mixed = add(x, attention(w, first.apply(w, x), tools));
-      return add(mixed, mlp(w, second.apply(w, s.parallel ? x : mixed)));
+      const kept = tools.wanted(x);
+      const mixed = add(kept, attention(w, first.apply(w, x), tools));
+      return add(mixed, mlp(w, second.apply(w, s.parallel ? kept : mixed)));
     },
   };
 }

@@ -103,11 +103,11 @@ function layer(at: string, { hidden, inner, layers, epsilon, std, activation }: 
   const act = activations[activation];
   return {
     parameters: [qkv, output, up, down, first, second].flatMap((p) => p.parameters),
-    apply(w, x, { attend }) {
+    apply(w, x, { attend, wanted }) {
       const all = qkv.apply(w, first.apply(w, x));
       const part = (k: number, as: string) => slice(all, "fused", k * width, (k + 1) * width, as);
       const mixed = attend(part(0, "queryWidth"), part(1, "keyWidth"), part(2, "keyWidth"));
-      const y = add(x, output.apply(w, mixed));
+      const y = add(wanted(x), output.apply(w, mixed));
       return add(y, down.apply(w, activated(act, up.apply(w, second.apply(w, y)))));
     },
   };

@@ -6,7 +6,7 @@ import { sum } from "../engine/ops/reduce.ts";
 import { evaluate } from "../engine/program.ts";
 import type { Tensor } from "../engine/tensor.ts";
 import { pack } from "./packing.ts";
-import { batchArrays, scoreText } from "./text-graph.ts";
+import { batchArrays, declareBatch, hiddenStates, scoreText } from "./text-graph.ts";
 import type { CausalLm } from "../models/causal-lm.ts";
 import { declareModel, modelArrays } from "../models/declare.ts";
 import type { LanguageModel } from "../models/language-model.ts";
@@ -58,17 +58,11 @@ export async function readRow(
   const declared = declareModel(graph, model);
   const outputs: Record<string, Tensor> = {};
   let layers = 0;
-  const watched: CausalLm = {
-    ...architecture,
-    hidden(w, inputs, attend) {
-      const states = architecture.hidden(w, inputs, attend, {
-        observe: (x) => (outputs[`states/${layers++}`] = x),
-      });
-      outputs.logits = architecture.logits(w, states);
-      return states;
-    },
-  };
-  scoreText(graph, watched, declared.weights, batch.shape, roles);
+  const inputs = declareBatch(graph, architecture, batch.shape, roles);
+  const states = hiddenStates(architecture, declared.weights, inputs, {
+    observe: (x) => (outputs[`states/${layers++}`] = x),
+  });
+  outputs.logits = architecture.logits(declared.weights, states);
   const given = { ...modelArrays(model), ...batchArrays(batch, roles) };
   const results = await evaluate(backend, graph, outputs, given);
   const row = (name: string, t: number, width: number) =>
@@ -87,7 +81,8 @@ export async function readStates(model: LanguageModel, ids: readonly number[]): 
   const batch = packedRow(ids, architecture);
   const graph = new Graph();
   const declared = declareModel(graph, model);
-  const { hidden } = scoreText(graph, architecture, declared.weights, batch.shape, roles);
+  const inputs = declareBatch(graph, architecture, batch.shape, roles);
+  const hidden = hiddenStates(architecture, declared.weights, inputs);
   const given = { ...modelArrays(model), ...batchArrays(batch, roles) };
   const flat = (await evaluate(backend, graph, { hidden }, given)).hidden as Float32Array;
   const width = architecture.hiddenSize;

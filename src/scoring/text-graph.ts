@@ -41,8 +41,6 @@ export interface RoleTensors {
 export interface TextScores {
   readonly records: Dim;
   readonly roles: readonly RoleTensors[];
-  /** Hidden states after the final norm, [tokens, hidden]. */
-  readonly hidden: Tensor;
 }
 
 /** Inputs of a packed batch, declared once in a graph; several models may read them. */
@@ -69,6 +67,8 @@ export interface ReferenceInputs {
 export interface ScoreOptions extends Pick<HiddenOptions, "recompute"> {
   /** Needed where divergences are asked for. */
   readonly reference?: ReferenceInputs;
+  /** Hidden states of all tokens, [tokens, hidden], where something else in the graph needs them too. */
+  readonly hidden?: Tensor;
 }
 
 /** Declares the inputs of a packed batch of the given shape. */
@@ -114,7 +114,7 @@ export function declareBatch(
 
 const total = (counts: readonly number[]) => counts.reduce((a, b) => a + b, 0);
 
-/** Hidden states of a batch, [tokens, hidden]. */
+/** Hidden states of a batch, [tokens, hidden], or of the tokens asked for. */
 export function hiddenStates(
   model: CausalLm,
   weights: Weights,
@@ -131,6 +131,22 @@ export function hiddenStates(
   return model.hidden(weights, batch.tokens, attend, options);
 }
 
+/** Where so large a share of the tokens predicts one, the last layer computes all: choosing them costs more than it saves. */
+const nearlyAll = 0.9;
+
+/** Hidden states of the tokens that predict a scored one, [scored, hidden], all roles. */
+function predictingStates(
+  model: CausalLm,
+  weights: Weights,
+  batch: BatchInputs,
+  options: Pick<HiddenOptions, "recompute">,
+): Tensor {
+  const { shape, index } = batch;
+  if (total(shape.scored) < nearlyAll * tokensOfShape(shape))
+    return hiddenStates(model, weights, batch, { ...options, at: index });
+  return gatherRows(hiddenStates(model, weights, batch, options), index);
+}
+
 /** The position of the token in each slot; only models with windows read them. */
 function positionsIn(slots: Tensor, positions: Tensor): Tensor {
   const { graph } = slots;
@@ -143,13 +159,15 @@ export function scoreBatch(
   model: CausalLm,
   weights: Weights,
   batch: BatchInputs,
-  { reference, recompute }: ScoreOptions = {},
+  { reference, recompute, hidden }: ScoreOptions = {},
 ): TextScores {
   const { shape, roles } = batch;
-  const hidden = hiddenStates(model, weights, batch, { recompute });
+  const predicting = hidden
+    ? gatherRows(hidden, batch.index)
+    : predictingStates(model, weights, batch, { recompute });
   const head = model.head(weights);
   // The head's gradient first: what it is made of is as wide as the vocabulary.
-  const states = layerBoundary(gatherRows(hidden, batch.index), () => [head]);
+  const states = layerBoundary(predicting, () => [head]);
   const records = dim("records", shape.records);
   const starts = shape.scored.map((_, k) => total(shape.scored.slice(0, k)));
   // Neighbours that ask for the same go through the output head together, so that its gradient is made once.
@@ -187,7 +205,6 @@ export function scoreBatch(
   };
   return {
     records,
-    hidden,
     roles: roles.map((role, k) => {
       const units = role.many ? dim(`${role.name} units`, shape.units[k]) : records;
       const scored = [dim(tokensName(role), shape.scored[k])];

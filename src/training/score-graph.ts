@@ -19,6 +19,7 @@ import {
   type BatchInputs,
   type RoleRequest,
   declareBatch,
+  hiddenStates,
   inputOnce,
   scoreBatch,
 } from "../scoring/text-graph.ts";
@@ -81,9 +82,12 @@ export function buildScores(graph: Graph, shape: PackShape, options: ScoreGraphO
   const batch = declareBatch(graph, architecture, shape, roles);
   const policy = declareModel(graph, model);
   const parameters: Record<string, readonly Tensor[]> = { policy: policy.trained };
+  // A head reads other tokens than those that predict one.
+  const hidden = head && hiddenStates(architecture, policy.weights, batch, { recompute });
   const scores: { -readonly [K in keyof GraphScores]: GraphScores[K] } = {
     policy: scoreBatch(graph, architecture, policy.weights, batch, {
       recompute,
+      hidden,
       reference:
         touched.referenceVocabulary && reference ? referenceInputs(graph, reference, shape) : undefined,
     }),
@@ -94,10 +98,10 @@ export function buildScores(graph: Graph, shape: PackShape, options: ScoreGraphO
     const plain = { ...batch, roles: roles.map(({ name, many }) => ({ name, many })) };
     scores.slow = scoreBatch(graph, architecture, slow.weights, plain, { recompute });
   }
-  if (head) {
+  if (head && hidden) {
     const own = declareWeights(graph, headParameters(head, architecture.hiddenSize), prefixOf("head"));
     parameters.head = own.tensors;
-    scores.head = (role) => headOutput(graph, scores.policy.hidden, role, own.weights, batch, head);
+    scores.head = (role) => headOutput(graph, hidden, role, own.weights, batch, head);
   }
   return { batch, scores, parameters };
 }
