@@ -5,7 +5,17 @@
  */
 import type { Scorable } from "../data/token-row.ts";
 import { type PackShape, finelyRoundedUp, holds, layerCost, roundedUp, union, upTo8 } from "./pack-shape.ts";
-import { type RoleLayout, type Segment, type Span, segmentsOf, spansOf, tokenCounts } from "./segments.ts";
+import {
+  type RoleLayout,
+  type Segment,
+  type Span,
+  isShared,
+  laidLength,
+  looksOf,
+  segmentsOf,
+  spansOf,
+  tokenCounts,
+} from "./segments.ts";
 
 /** A span in its row of attention. */
 export interface PlacedSpan extends Span {
@@ -47,6 +57,9 @@ export interface LayoutOptions {
 /** Rows of attention may be this many times as long as the longest span: short ones then share a row. */
 const stretches = { few: [1, 1.5, 2, 3], fine: [1, 1.125, 1.25, 1.375, 1.5, 1.75, 2, 2.5, 3] };
 
+/** Prompts for several completions may be cut into so many parts. */
+const cuttings = [1, 2, 3, 4];
+
 /** The cheapest layout of records: prompts shared or not, rows of attention as long as the longest part or longer. */
 export function layoutOf(
   records: readonly Scorable[],
@@ -62,29 +75,33 @@ export function layoutOf(
     | undefined;
   for (const [i, cut] of different.entries()) {
     const { segments, counts } = cut;
-    const spans = segments.flatMap(spansOf).sort((a, b) => b.keys - a.keys || b.queries - a.queries);
-    const { prompts, others, copies } = tokenCounts(segments);
+    const { prompts, others } = tokenCounts(segments);
+    const spansIn = ({ queries }: { queries: number }) =>
+      segments.flatMap((s) => spansOf(s, queries)).sort((a, b) => b.keys - a.keys || b.queries - a.queries);
     const up = (n: number) => (fine || grow ? upTo8(n) : finelyRoundedUp(n));
     const least = {
       prompts: prompts && up(prompts),
       others: up(others + 1),
-      copies,
       scored: counts.tokens.map((n) => Math.max(8, up(n))),
       units: roles.map((role, k) => (role.many ? roundedUp(counts.units[k]) : slots)),
       records: slots,
     };
     const exact = { ...least, prompts, others: others + 1, scored: counts.tokens };
-    const holding = grow ? [] : shapes.filter((s) => holds(s, exact));
-    const sizes = rowSizes(spans, fine);
+    const looks = ({ queries }: { queries: number }) => looksOf(segments, queries);
+    const holding = grow ? [] : shapes.filter((s) => holds(s, { ...exact, copies: looks(s) }));
     const wanted: { shape: PackShape; from?: PackShape }[] = grow
       ? shapes.flatMap((from) => {
-          const shape = union(from, { ...least, ...sizes[0], rows: 0 });
+          const [size] = rowSizes(spansIn(from), fine);
+          const shape = union(from, { ...least, ...size, copies: looks(from), rows: 0 });
           return shape ? [{ shape, from }] : [];
         })
       : holding.length > 0
         ? holding.map((from) => ({ shape: from, from }))
-        : sizes.map((s) => ({ shape: { ...least, ...s, rows: 0 } }));
+        : cutLengths(segments)
+            .flatMap((queries) => rowSizes(spansIn({ queries }), fine))
+            .map((s) => ({ shape: { ...least, ...s, copies: looks(s), rows: 0 } }));
     for (const { shape: candidate, from } of wanted) {
+      const spans = spansIn(candidate);
       const rows = rowsFor(spans, candidate);
       if (rows === undefined || (holding.length > 0 && rows > candidate.rows)) continue;
       const shape = rows <= candidate.rows ? candidate : { ...candidate, rows: roundedUp(rows, 8) };
@@ -105,6 +122,14 @@ export function layoutOf(
 }
 
 type Cut = ReturnType<typeof segmentsOf>;
+
+/** Numbers of queries that prompts for several completions may be cut to; no fewer than the longest of all other spans has. */
+function cutLengths(segments: readonly Segment[]): number[] {
+  const shared = segments.filter(isShared);
+  const longest = Math.max(0, ...shared.map((s) => s.prompt.length));
+  const others = Math.max(1, ...shared.flatMap((s) => s.branches.map(laidLength)));
+  return [...new Set(cuttings.map((n) => Math.max(others, Math.ceil(longest / n))))];
+}
 
 /** Lengths of rows to choose among. One slot more than the longest needs: the first row keeps one for padding. */
 function rowSizes(spans: readonly Span[], fine: boolean) {

@@ -8,7 +8,7 @@ export interface PackShape {
   readonly prompts: number;
   /** All other tokens, of which the last is padding. */
   readonly others: number;
-  /** Rows of attention that may look at a token of those prompts: its own, and one for each completion; 0 without such prompts. */
+  /** Rows of attention that may look at a token of those prompts: its own and those of later parts, and one for each completion; 0 without such prompts. */
   readonly copies: number;
   /** Rows of attention. */
   readonly rows: number;
@@ -46,10 +46,10 @@ export function finelyRoundedUp(n: number): number {
 
 /**
  * What the layers cost in a shape, in tokens: T looks of a token at others cost a share of about T / 5 hidden of its matrix products,
- * softmax and masks included (measured on 34M parameters).
+ * softmax and masks included, and to gather a key and a value in both directions 6 / hidden (measured on 34M parameters).
  */
 export const layerCost = (shape: PackShape, hidden: number): number =>
-  tokensOfShape(shape) + (shape.rows * shape.queries * shape.keys) / (5 * hidden);
+  tokensOfShape(shape) + (shape.rows * shape.keys * (shape.queries / 5 + 6)) / hidden;
 
 /** Whether a shape has room for these numbers. */
 export function holds(shape: PackShape, least: Omit<PackShape, "rows" | "queries" | "keys">): boolean {

@@ -1,11 +1,21 @@
 /** Packing: padded, packed and shared-prompt layouts are the same numbers, and layouts depend on the rows alone. */
 import { describe, expect, test } from "vitest";
 import { openBackend } from "../engine/backends/open.ts";
+import { gradients } from "../engine/gradient.ts";
+import { Graph } from "../engine/graph.ts";
+import { sub } from "../engine/ops/elementwise.ts";
+import { segmentSum } from "../engine/ops/indexing.ts";
+import { sum } from "../engine/ops/reduce.ts";
+import { evaluate } from "../engine/program.ts";
 import { random } from "../engine/random.ts";
+import type { Tensor } from "../engine/tensor.ts";
+import { declareModel, modelArrays } from "../models/declare.ts";
 import { newLanguageModel } from "../models/language-model.ts";
 import { ropeFromConfig } from "../nn/rotary.ts";
+import { layoutOf } from "./layout.ts";
 import { roundedUp } from "./pack-shape.ts";
 import { type PackedBatch, pack } from "./packing.ts";
+import { batchArrays, scoreText } from "./text-graph.ts";
 import { TextScorer, type Tree } from "./text-scorer.ts";
 
 const rope = ropeFromConfig({}, { headDim: 8, maxPositionEmbeddings: 64 });
@@ -14,6 +24,12 @@ const ids = (n: number) => Array.from({ length: n }, () => rng.integer(50));
 const trees: Tree[] = Array.from({ length: 23 }, () => ({
   prompt: ids(1 + rng.integer(9)),
   completions: [ids(1 + rng.integer(12)), ids(1 + rng.integer(5))],
+}));
+
+/** Prompts that are longer than what follows: they are cut. */
+const longTrees: Tree[] = Array.from({ length: 7 }, () => ({
+  prompt: ids(18 + rng.integer(6)),
+  completions: [ids(1 + rng.integer(5)), ids(1 + rng.integer(5))],
 }));
 
 const roles = [
@@ -65,8 +81,31 @@ describe("layout", () => {
       [first + 2]: [0, 1, 2, first + 2],
     });
   });
-  test("slots of tokens lead back to them, and those of padding to nobody", () => {
-    const all = pack(trees.map(rowOf), roles, rope, { fine: true });
+  test("long prompts are cut where what follows them is short, and looked at by their later parts and all completions", () => {
+    const longest = Math.max(...longTrees.map((t) => t.prompt.length));
+    for (const fine of [true, false]) {
+      const { shape } = pack(longTrees.map(rowOf), roles, rope, { fine });
+      expect(shape.queries).toBeLessThan(longest);
+      expect(shape.copies).toBe(Math.ceil(longest / shape.queries) + 2);
+    }
+    const seen = looks(pack(longTrees.slice(0, 1).map(rowOf), roles, rope, { fine: true }));
+    const first = longTrees[0].prompt.length;
+    for (let t = 0; t < first; t++) expect(seen.get(t)).toEqual(Array.from({ length: t + 1 }, (_, i) => i));
+  });
+  test("a shape with longer rows holds a batch whose prompts are cut in others", () => {
+    const rows = longTrees.map(rowOf);
+    const cut = layoutOf(rows, roles, { fine: true }).shape;
+    const whole = { ...cut, queries: 40, keys: 64, copies: 3, rows: 24 };
+    expect(layoutOf(rows, roles, { shapes: [whole] })).toMatchObject({ from: whole, shape: whole });
+    const few = { ...cut, copies: 2 };
+    expect(layoutOf(rows, roles, { shapes: [few] }).from).toBeUndefined();
+    expect(layoutOf(rows, roles, { shapes: [few], grow: true }).shape.copies).toBe(cut.copies);
+  });
+  test.each([
+    ["short", trees],
+    ["long, which are cut", longTrees],
+  ])("slots of tokens lead back to them, and those of padding to nobody: prompts are %s", (_, given) => {
+    const all = pack(given.map(rowOf), roles, rope, { fine: true });
     const { prompts, others, copies, queries, keys } = all.shape;
     const padding = BigInt(prompts + others - 1);
     const seen = looks(all);
@@ -125,12 +164,41 @@ describe("scores", () => {
   ])("%s: a tree scores like each of its completions alone in a row", async (model_type, config) => {
     const model = newLanguageModel({ ...config, model_type }, 1, await openBackend());
     const scorer = new TextScorer(model);
-    const packed = await scorer.score(trees);
-    for (const [i, { prompt, completions }] of trees.entries()) {
-      for (const [k, completion] of completions.entries()) {
-        const [[alone]] = await scorer.score([{ prompt, completions: [completion] }]);
-        alone.forEach((logp, t) => expect(Math.abs(packed[i][k][t] - logp)).toBeLessThan(2e-5));
+    for (const given of [trees, longTrees]) {
+      const packed = await scorer.score(given);
+      for (const [i, { prompt, completions }] of given.entries()) {
+        for (const [k, completion] of completions.entries()) {
+          const [[alone]] = await scorer.score([{ prompt, completions: [completion] }]);
+          alone.forEach((logp, t) => expect(Math.abs(packed[i][k][t] - logp)).toBeLessThan(2e-5));
+        }
       }
+    }
+  });
+  test.each([
+    ["short", trees],
+    ["long, which are cut", longTrees],
+  ])("gradients are those of prompts that stand with each completion: prompts are %s", async (_, given) => {
+    const model = newLanguageModel({ ...sizes, model_type: "llama" }, 1, await openBackend());
+    const gradientsOf = async (apart: boolean) => {
+      const batch = pack(given.map(rowOf), roles, model.architecture.rope, { apart });
+      expect(batch.shared).toBe(!apart);
+      const graph = new Graph();
+      const declared = declareModel(graph, model);
+      const scores = scoreText(graph, model.architecture, declared.weights, batch.shape, roles);
+      const sums = scores.roles.map(({ logps, segments, units }) => segmentSum(logps, segments, units));
+      const outputs: Record<string, Tensor> = {};
+      gradients(sum(sub(sums[0], sums[1])), declared.trained).forEach((g, i) => {
+        if (g) outputs[`gradient/${declared.trained[i].id}`] = g;
+      });
+      return evaluate(model.backend, graph, outputs, { ...modelArrays(model), ...batchArrays(batch, roles) });
+    };
+    const [shared, apart] = [await gradientsOf(false), await gradientsOf(true)];
+    expect(Object.keys(shared)).toHaveLength(model.architecture.parameters.length);
+    for (const [name, values] of Object.entries(apart)) {
+      const largest = Math.max(...Array.from(values as Float32Array, Math.abs));
+      (shared[name] as Float32Array).forEach((v, i) =>
+        expect(Math.abs(v - Number(values[i])), `${name}[${i}]`).toBeLessThan(2e-5 * largest),
+      );
     }
   });
   test("a window counts positions of the token's own sequence, and one as long as the row changes nothing", async () => {

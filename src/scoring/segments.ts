@@ -31,12 +31,17 @@ export interface Segment {
 /** Whether the prompt of a segment stands for several completions: then each of its parts attends for itself. */
 export const isShared = ({ branches }: Segment): boolean => branches.length > 1;
 
-/** Tokens that attend in one row: a prompt, a branch that looks at its prompt too, or a prompt with its only branch. */
+/**
+ * Tokens that attend in one row: a part of a prompt with what it looks at, a branch that looks at its prompt too, or a prompt with its only
+ * branch.
+ */
 export interface Span {
   readonly segment: Segment;
   /** Which branch; undefined for the prompt, with the branch that stands with it. */
   readonly branch: number | undefined;
+  /** The tokens that look: the last ones of `keys`. */
   readonly queries: number;
+  /** Those looked at: the first so many of prompt and branch. */
   readonly keys: number;
 }
 
@@ -46,30 +51,42 @@ export function laidTokens(record: Scorable, roles: readonly RoleLayout[], apart
   return prompts + others;
 }
 
-/** Tokens of prompts for several completions, all others, and how often one of the former is looked at. */
+/** Tokens of prompts for several completions, and all others. */
 export function tokenCounts(segments: readonly Segment[]) {
-  let [prompts, others, copies] = [0, 0, 0];
+  let [prompts, others] = [0, 0];
   for (const segment of segments) {
     const { prompt, branches } = segment;
     others += branches.reduce((n, b) => n + laidLength(b), 0);
-    if (!isShared(segment)) others += prompt.length;
-    else {
-      prompts += prompt.length;
-      copies = Math.max(copies, 1 + branches.length);
-    }
+    if (isShared(segment)) prompts += prompt.length;
+    else others += prompt.length;
   }
-  return { prompts, others, copies };
+  return { prompts, others };
 }
 
-export function spansOf(segment: Segment): Span[] {
+/** How many spans look at a token of a prompt for several completions, at most; `queries` as for `spansOf`. */
+export const looksOf = (segments: readonly Segment[], queries: number): number =>
+  Math.max(0, ...segments.filter(isShared).map((s) => promptParts(s, queries) + s.branches.length));
+
+/** Spans that the prompt of a segment is cut into. */
+const promptParts = ({ prompt }: Segment, queries: number) => Math.max(1, Math.ceil(prompt.length / queries));
+
+/**
+ * The spans of a segment. Prompts for several completions that are longer than the queries of a row are cut: a part looks at those before it,
+ * and what comes after it takes no room in its row.
+ */
+export function spansOf(segment: Segment, queries: number): Span[] {
   const { prompt, branches } = segment;
   const lengths = branches.map(laidLength);
   if (!isShared(segment)) {
     const all = prompt.length + (lengths[0] ?? 0);
     return [{ segment, branch: undefined, queries: all, keys: all }];
   }
-  const own = { segment, branch: undefined, queries: prompt.length, keys: prompt.length };
-  return [own, ...lengths.map((n, branch) => ({ segment, branch, queries: n, keys: prompt.length + n }))];
+  const parts = promptParts(segment, queries);
+  const ends = Array.from({ length: parts + 1 }, (_, i) => Math.ceil((prompt.length * i) / parts));
+  return [
+    ...ends.slice(1).map((keys, i) => ({ segment, branch: undefined, queries: keys - ends[i], keys })),
+    ...lengths.map((n, branch) => ({ segment, branch, queries: n, keys: prompt.length + n })),
+  ];
 }
 
 /** Tokens of a branch. */
