@@ -55,8 +55,8 @@ test.each(cases.flatMap(([name, config]) => [false, true].map((again) => ({ name
       const graph = new Graph();
       const declared = declareModel(graph, model);
       const inputs = declareBatch(graph, architecture, batch.shape, roles);
-      const hidden = all ? hiddenStates(architecture, declared.weights, inputs) : undefined;
-      const scores = scoreBatch(graph, architecture, declared.weights, inputs, { hidden, recompute: again });
+      const states = all ? hiddenStates(architecture, declared.weights, inputs) : undefined;
+      const scores = scoreBatch(graph, architecture, declared.weights, inputs, { states, recompute: again });
       const outputs: Record<string, Tensor> = {};
       const factors: Record<string, Float32Array> = {};
       const losses = scores.roles.map(({ logps }, k) => {

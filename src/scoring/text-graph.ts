@@ -68,7 +68,7 @@ export interface ScoreOptions extends Pick<HiddenOptions, "recompute"> {
   /** Needed where divergences are asked for. */
   readonly reference?: ReferenceInputs;
   /** Hidden states of all tokens, [tokens, hidden], where something else in the graph needs them too. */
-  readonly hidden?: Tensor;
+  readonly states?: Tensor;
 }
 
 /** Declares the inputs of a packed batch of the given shape. */
@@ -159,11 +159,11 @@ export function scoreBatch(
   model: CausalLm,
   weights: Weights,
   batch: BatchInputs,
-  { reference, recompute, hidden }: ScoreOptions = {},
+  { reference, recompute, states: all }: ScoreOptions = {},
 ): TextScores {
   const { shape, roles } = batch;
-  const predicting = hidden
-    ? gatherRows(hidden, batch.index)
+  const predicting = all
+    ? gatherRows(all, batch.index)
     : predictingStates(model, weights, batch, { recompute });
   const head = model.head(weights);
   // The head's gradient first: what it is made of is as wide as the vocabulary.

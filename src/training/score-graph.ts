@@ -87,7 +87,7 @@ export function buildScores(graph: Graph, shape: PackShape, options: ScoreGraphO
   const scores: { -readonly [K in keyof GraphScores]: GraphScores[K] } = {
     policy: scoreBatch(graph, architecture, policy.weights, batch, {
       recompute,
-      hidden,
+      states: hidden,
       reference:
         touched.referenceVocabulary && reference ? referenceInputs(graph, reference, shape) : undefined,
     }),

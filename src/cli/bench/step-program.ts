@@ -52,12 +52,12 @@ export interface StepGraphOptions {
 export function stepGraph(
   model: LanguageModel,
   batch: PackedBatch,
-  options: StepGraphOptions = {},
+  { recompute }: StepGraphOptions = {},
 ): { graph: Graph; outputs: Record<string, Tensor> } {
   const { architecture } = model;
   const graph = new Graph();
   const declared = declareModel(graph, model);
-  const scores = scoreText(graph, architecture, declared.weights, batch.shape, roles, options);
+  const scores = scoreText(graph, architecture, declared.weights, batch.shape, roles, { recompute });
   const loss = neg(div(sum(scores.roles[0].logps), batch.index.length));
   const outputs: Record<string, Tensor> = { loss };
   gradients(loss, declared.trained).forEach((g, i) => {
