@@ -37,7 +37,7 @@ export function fullAttention(
   rows: Dim,
   time: Dim,
   mask: (layer: number) => Tensor,
-  collect?: (layer: number, keys: Tensor, values: Tensor) => void,
+  collect: (layer: number, keys: Tensor, values: Tensor) => void,
 ): Attend {
   const { heads, kvHeads, headDim, softcap, layers } = shape;
   const kv = dim("kvHeads", kvHeads);
@@ -70,7 +70,7 @@ export function fullAttention(
     transpose(reshape(x, [rows, along, kv, width]), ["rows", "kvHeads", along.name, "headDim"]);
   return (q, k, v, layer) => {
     const [cacheKeys, cacheValues] = [spread(k, keys), spread(v, keys)];
-    collect?.(layer, cacheKeys, cacheValues);
+    collect(layer, cacheKeys, cacheValues);
     const mixed = attention(fold(q), cacheKeys, cacheValues, mask(layer), layers[layer].scale, softcap);
     return reshape(unfold(mixed), q.shape);
   };

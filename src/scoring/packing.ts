@@ -201,7 +201,9 @@ function attentionPlaces({ shape, spans }: Layout, starts: ReadonlyMap<Segment, 
   const keySlots = new BigInt64Array(others).fill(BigInt(keys - 1));
   const looks = new Uint32Array(prompts);
   for (const { segment, branch, row, firstQuery, firstKey, ...span } of spans) {
-    const { prompt, branches } = starts.get(segment) ?? { prompt: 0, branches: [] };
+    const start = starts.get(segment);
+    if (!start) throw new TypeError("a span of no segment of this layout");
+    const { prompt, branches } = start;
     const promptLength = segment.prompt.length;
     const ofBranch = branches[branch ?? 0];
     const tokenOf = (place: number) =>
