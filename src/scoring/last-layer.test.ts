@@ -22,7 +22,7 @@ const gemma = { ...wide, model_type: "gemma2", head_dim: 8, num_key_value_heads:
 const roles = ["chosen", "rejected"].map((name) => ({ name, many: false }));
 const rng = random(5, "last layer");
 const ids = (n: number) => Array.from({ length: n }, () => rng.integer(50));
-/** Prompts shared by two completions, one of which begins at once, and a prompt of one. */
+/** Prompts that two completions share; half of the tokens predict none. */
 const records = [
   [9, 5, 3],
   [6, 1, 7],

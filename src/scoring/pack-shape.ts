@@ -8,7 +8,10 @@ export interface PackShape {
   readonly prompts: number;
   /** All other tokens, of which the last is padding. */
   readonly others: number;
-  /** Rows of attention that may look at a token of those prompts: its own and those of later parts, and one for each completion; 0 without such prompts. */
+  /**
+   * Rows of attention that may look at a token of those prompts: its own, those of later parts, and one for each completion; 0 without such
+   * prompts.
+   */
   readonly copies: number;
   /** Rows of attention. */
   readonly rows: number;
