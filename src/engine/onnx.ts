@@ -3,6 +3,7 @@
  * Field numbers stand beside the calls; the protobuf encoding itself is @bufbuild/protobuf's.
  */
 import { BinaryWriter } from "@bufbuild/protobuf/wire";
+import type { TensorArray } from "./backends/backend.ts";
 import type { Attribute, Constant, FloatType, Graph, GraphNode } from "./graph.ts";
 import type { DType, Tensor } from "./tensor.ts";
 
@@ -71,6 +72,12 @@ export function emit(
     }
     for (const [output, t] of Object.entries(outputs))
       message(g, 12, (w) => writeValue(w, output, t, graph.float));
+    // Sizes that only the run knows cannot be inferred through reshapes, and memory is planned by them.
+    for (const id of nodes.flatMap((n) => n.outputs)) {
+      const t = graph.values.get(id);
+      if (t?.shape.some((d) => d.free) && !renamed.has(id))
+        message(g, 13, (w) => writeValue(w, id, t, graph.float)); // value_info
+    }
   });
   for (const [domain, version] of versions) {
     if (domain !== "" && !nodes.some((node) => node.domain === domain)) continue;
@@ -186,7 +193,13 @@ function writeExternal(w: BinaryWriter, t: Tensor, place: ExternalData, float: F
 }
 
 function rawData(c: Constant, float: FloatType): Uint8Array {
-  const makers: Record<FloatType | Exclude<DType, "float">, () => ArrayBufferView> = {
+  const view = constantArray(c, float);
+  return new Uint8Array(view.buffer, view.byteOffset, view.byteLength);
+}
+
+/** The numbers of a constant as an array. */
+export function constantArray(c: Constant, float: FloatType): TensorArray {
+  const makers: Record<FloatType | Exclude<DType, "float">, () => TensorArray> = {
     float32: () => Float32Array.from(c.values),
     float64: () => Float64Array.from(c.values),
     int64: () => BigInt64Array.from(c.values, BigInt),
@@ -196,8 +209,7 @@ function rawData(c: Constant, float: FloatType): Uint8Array {
     uint4: () => notConstant("uint4"),
     bfloat16: () => notConstant("bfloat16"),
   };
-  const view = makers[c.dtype === "float" ? float : c.dtype]();
-  return new Uint8Array(view.buffer, view.byteOffset, view.byteLength);
+  return makers[c.dtype === "float" ? float : c.dtype]();
 }
 
 /** Types that only inputs have. */

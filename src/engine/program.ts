@@ -13,7 +13,7 @@ import type {
 import type { Graph } from "./graph.ts";
 import { lowered } from "./lowering.ts";
 import { emit, inputsOf } from "./onnx.ts";
-import { inOne, takenApart } from "./pieces.ts";
+import { type Part, inOne, takenApart } from "./pieces.ts";
 import { type DType, type Tensor, elementsOf, shapeError } from "./tensor.ts";
 
 export type Arrays = Readonly<Record<string, TensorArray>>;
@@ -30,6 +30,37 @@ export interface Program {
 export interface BoundProgram {
   readonly outputs: Readonly<Record<string, TensorArray>>;
   run(): Promise<void>;
+  /** Frees what the binding holds beside the arrays; it must not be run afterwards. */
+  release(): void;
+}
+
+/** A graph and what is wanted of it, by name. */
+export interface Built {
+  readonly graph: Graph;
+  readonly outputs: Readonly<Record<string, Tensor>>;
+}
+
+/** A graph as its back end gets it: what it lacks replaced, outputs in the parts that are written on their own. */
+export interface Written extends Built {
+  readonly parts: readonly Part[];
+}
+
+/** Where a graph is run: double precision is for the CPU. */
+export const placeOf = (backend: Backend, { graph }: Built): Backend =>
+  graph.float === "float64" ? (backend.host ?? backend) : backend;
+
+/** Throws where an output has the name of an input. */
+export function writtenFor(backend: Backend, built: Built): Written {
+  const { graph, outputs } = built;
+  for (const name of Object.keys(outputs)) {
+    if (graph.inputs.some((t) => t.id === name))
+      throw shapeError("compile", `output "${name}" has the name of an input`);
+  }
+  const on = placeOf(backend, built);
+  // An array on a device is written in one.
+  const parts = on.resident ? inOne(outputs) : takenApart(outputs);
+  const given = Object.fromEntries(parts.map((p) => [p.name, p.tensor]));
+  return { ...(on.lowering ? lowered(graph, given, on.lowering) : { graph, outputs: given }), parts };
 }
 
 /** Compiles the part of a graph that leads to `outputs`. */
@@ -39,20 +70,23 @@ export async function compile(
   outputs: Readonly<Record<string, Tensor>>,
   options: Omit<CompileOptions, "externalData"> = {},
 ): Promise<Program> {
-  for (const name of Object.keys(outputs)) {
-    if (graph.inputs.some((t) => t.id === name))
-      throw shapeError("compile", `output "${name}" has the name of an input`);
-  }
-  // Double precision is for the CPU; and an array on a device is written in one.
-  const on = graph.float === "float64" ? (backend.host ?? backend) : backend;
-  const parts = on.resident ? inOne(outputs) : takenApart(outputs);
-  const given = Object.fromEntries(parts.map((p) => [p.name, p.tensor]));
-  const written = on.lowering ? lowered(graph, given, on.lowering) : { graph, outputs: given };
-  const session: Session = await on.compile(emit(written.graph, written.outputs), options);
-  const declared = new Map(inputsOf(written.graph, written.outputs).map((t) => [t.id, t]));
+  const built = { graph, outputs };
+  const written = writtenFor(backend, built);
+  const session = await placeOf(backend, built).compile(emit(written.graph, written.outputs), options);
+  const inputs = new Map(inputsOf(written.graph, written.outputs).map((t) => [t.id, t]));
+  return { ...bindable(session, built, { ...written, inputs }), release: () => session.release() };
+}
+
+/** What a session runs: `inputs` are all that it declares, `own` the arrays of those that the graph does not. */
+export function bindable(
+  session: Session,
+  { graph, outputs }: Built,
+  { parts, inputs }: Pick<Written, "parts"> & { readonly inputs: ReadonlyMap<string, Tensor> },
+  own: Arrays = {},
+): Program {
   const results = new Map(Object.entries(outputs));
   return {
-    inputs: declared,
+    inputs: new Map([...inputs].filter(([name]) => !own[name])),
     outputs: results,
     bind(given, into = {}) {
       const values = (tensors: ReadonlyMap<string, Tensor>, arrays: Arrays) =>
@@ -66,10 +100,10 @@ export async function compile(
           valueOf(name, tensor, filled[output].subarray(offset, offset + tensor.elements)),
         ]),
       );
-      const binding: Binding = session.bind(values(declared, given), blocks);
-      return { outputs: filled, run: () => binding.run() };
+      const binding: Binding = session.bind(values(inputs, { ...given, ...own }), blocks);
+      return { outputs: filled, run: () => binding.run(), release: () => binding.release() };
     },
-    release: () => session.release(),
+    release: () => undefined,
   };
 }
 

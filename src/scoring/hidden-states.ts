@@ -4,7 +4,7 @@
  */
 import { Graph } from "../engine/graph.ts";
 import { gatherRows } from "../engine/ops/indexing.ts";
-import { compile } from "../engine/program.ts";
+import type { Built } from "../engine/program.ts";
 import type { Tensor } from "../engine/tensor.ts";
 import { RequestError } from "../errors.ts";
 import { declareModel, modelArrays } from "../models/declare.ts";
@@ -12,13 +12,12 @@ import type { LanguageModel } from "../models/language-model.ts";
 import type { PackShape } from "./pack-shape.ts";
 import type { RoleLayout } from "./segments.ts";
 import type { PackedBatch } from "./packing.ts";
-import { ProgramCache } from "./program-cache.ts";
-import { ReusableProgram } from "./reusable-program.ts";
+import { ShapePrograms } from "./shape-programs.ts";
 import { batchArrays, declareBatch, hiddenStates } from "./text-graph.ts";
 
 export class HiddenStates {
   readonly #model: LanguageModel;
-  readonly #programs = new ProgramCache();
+  readonly #programs: ShapePrograms;
   readonly #layer: number;
 
   /**
@@ -34,27 +33,28 @@ export class HiddenStates {
       });
     }
     this.#model = model;
+    this.#programs = new ShapePrograms(model.backend);
     this.#layer = layer;
   }
 
-  /** States that predict each scored token of all roles, [scored, hidden] flat; overwritten by the next call of this shape. */
+  /** States that predict each scored token of all roles, [scored, hidden] flat; the next call of this shape may overwrite them. */
   async at(batch: PackedBatch, roles: readonly RoleLayout[]): Promise<Float32Array> {
-    const key = JSON.stringify(batch.shape);
-    const program = await this.#programs.get(key, () => this.#compile(batch.shape, roles));
-    const bound = await program.with(batchArrays(batch, roles));
-    return bound.outputs.states as Float32Array;
+    const program = await this.#programs.get(JSON.stringify(roles), batch.shape, {
+      build: (shape) => this.#build(shape, roles),
+      arrays: () => ({ fixed: modelArrays(this.#model) }),
+    });
+    const outputs = await program.with(batchArrays(batch, roles));
+    return outputs.states as Float32Array;
   }
 
-  async #compile(shape: PackShape, roles: readonly RoleLayout[]): Promise<ReusableProgram> {
-    const { architecture, backend } = this.#model;
+  #build(shape: PackShape, roles: readonly RoleLayout[]): Built {
+    const { architecture } = this.#model;
     const graph = new Graph();
     const declared = declareModel(graph, this.#model);
     const inputs = declareBatch(graph, architecture, shape, roles);
     const found: Tensor[] = [];
     hiddenStates(architecture, declared.weights, inputs, { observe: (x) => found.push(x) });
-    const states = gatherRows(found[this.#layer], inputs.index);
-    const program = await compile(backend, graph, { states });
-    return new ReusableProgram(program, modelArrays(this.#model));
+    return { graph, outputs: { states: gatherRows(found[this.#layer], inputs.index) } };
   }
 
   /** Frees its programs. */

@@ -39,6 +39,9 @@ export interface Layout {
   readonly tokens: number;
 }
 
+/** How sizes are rounded up: to few (the default), to multiples of 8 for callers who plan their shapes, or not where any size runs as well. */
+export type Rounding = "few" | "fine" | "none";
+
 export interface LayoutOptions {
   /** Record slots; default: as many as records. */
   readonly slots?: number;
@@ -46,8 +49,7 @@ export interface LayoutOptions {
   readonly hidden?: number;
   /** Completions must stand with a prompt of their own. */
   readonly apart?: boolean;
-  /** Leave sizes as they are, and do not round them to few: for callers who plan their shapes. */
-  readonly fine?: boolean;
+  readonly rounding?: Rounding;
   /** Shapes that programs are compiled for anyway: the cheapest that holds the batch is taken, where one does. */
   readonly shapes?: readonly PackShape[];
   /** Let one of `shapes` grow until it holds the batch. */
@@ -57,6 +59,12 @@ export interface LayoutOptions {
 /** Rows of attention may be this many times as long as the longest span: short ones then share a row. */
 const stretches = { few: [1, 1.5, 2, 3], fine: [1, 1.125, 1.25, 1.375, 1.5, 1.75, 2, 2.5, 3] };
 
+const rounders: Record<Rounding, (n: number) => number> = {
+  few: finelyRoundedUp,
+  fine: upTo8,
+  none: (n) => n,
+};
+
 /** Prompts for several completions may be cut into so many parts. */
 const cuttings = [1, 2, 3, 4];
 
@@ -64,7 +72,14 @@ const cuttings = [1, 2, 3, 4];
 export function layoutOf(
   records: readonly Scorable[],
   roles: readonly RoleLayout[],
-  { slots = records.length, hidden = 64, apart, fine = false, shapes = [], grow = false }: LayoutOptions = {},
+  {
+    slots = records.length,
+    hidden = 64,
+    apart,
+    rounding = "few",
+    shapes = [],
+    grow = false,
+  }: LayoutOptions = {},
 ): Layout {
   const cuts = (apart ? [true] : [false, true]).map((own) => segmentsOf(records, roles, own));
   // Apart and shared are the same where no prompt has several completions.
@@ -78,7 +93,7 @@ export function layoutOf(
     const { prompts, others } = tokenCounts(segments);
     const spansIn = ({ queries }: { queries: number }) =>
       segments.flatMap((s) => spansOf(s, queries)).sort((a, b) => b.keys - a.keys || b.queries - a.queries);
-    const up = (n: number) => (fine || grow ? upTo8(n) : finelyRoundedUp(n));
+    const up = grow ? upTo8 : rounders[rounding];
     const least = {
       prompts: prompts && up(prompts),
       others: up(others + 1),
@@ -91,20 +106,23 @@ export function layoutOf(
     const holding = grow ? [] : shapes.filter((s) => holds(s, { ...exact, copies: looks(s) }));
     const wanted: { shape: PackShape; from?: PackShape }[] = grow
       ? shapes.flatMap((from) => {
-          const [size] = rowSizes(spansIn(from), fine);
+          const [size] = rowSizes(spansIn(from), rounding);
           const shape = union(from, { ...least, ...size, copies: looks(from), rows: 0 });
           return shape ? [{ shape, from }] : [];
         })
       : holding.length > 0
         ? holding.map((from) => ({ shape: from, from }))
         : cutLengths(segments)
-            .flatMap((queries) => rowSizes(spansIn({ queries }), fine))
+            .flatMap((queries) => rowSizes(spansIn({ queries }), rounding))
             .map((s) => ({ shape: { ...least, ...s, copies: looks(s), rows: 0 } }));
     for (const { shape: candidate, from } of wanted) {
       const spans = spansIn(candidate);
       const rows = rowsFor(spans, candidate);
       if (rows === undefined || (holding.length > 0 && rows > candidate.rows)) continue;
-      const shape = rows <= candidate.rows ? candidate : { ...candidate, rows: roundedUp(rows, 8) };
+      const shape =
+        rows <= candidate.rows
+          ? candidate
+          : { ...candidate, rows: rounding === "none" ? rows : roundedUp(rows, 8) };
       // What a shape grows by, other batches pay for too.
       const cost = layerCost(shape, hidden) * (grow ? 2 : 1) - (grow && from ? layerCost(from, hidden) : 0);
       // A shape that there is a program for goes before one of the batch's own.
@@ -132,7 +150,8 @@ function cutLengths(segments: readonly Segment[]): number[] {
 }
 
 /** Lengths of rows to choose among. One slot more than the longest needs: the first row keeps one for padding. */
-function rowSizes(spans: readonly Span[], fine: boolean) {
+function rowSizes(spans: readonly Span[], rounding: Rounding) {
+  const fine = rounding !== "few";
   const longest = (of: (s: Span) => number) => Math.max(0, ...spans.map(of)) + 1;
   const sizes = (n: number) => {
     const found = stretches[fine ? "fine" : "few"].map((f) => finelyRoundedUp(Math.ceil(n * f)));

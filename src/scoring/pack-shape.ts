@@ -87,3 +87,34 @@ export function union(a: PackShape, b: PackShape): PackShape | undefined {
     records: a.records,
   };
 }
+
+/**
+ * A shape of which programs are like those of the given one, with other sizes throughout, no two the same; those of 0 and 1 stay, as programs
+ * differ by them.
+ */
+export function likeShape(shape: PackShape): PackShape {
+  const taken = new Set<number>();
+  const other = (n: number): number => {
+    if (n < 2) return n;
+    let found = 100 * n; // so that proportions are about the same
+    while (taken.has(found) || !isPrime(found)) found++;
+    taken.add(found);
+    return found;
+  };
+  return {
+    prompts: other(shape.prompts),
+    others: other(shape.others),
+    copies: other(shape.copies),
+    rows: other(shape.rows),
+    queries: other(shape.queries),
+    keys: other(shape.keys),
+    scored: shape.scored.map(other),
+    units: shape.units.map(other),
+    records: other(shape.records),
+  };
+}
+
+function isPrime(n: number): boolean {
+  for (let d = 2; d * d <= n; d++) if (n % d === 0) return false;
+  return n > 1;
+}

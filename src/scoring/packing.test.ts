@@ -83,18 +83,18 @@ describe("layout", () => {
   });
   test("long prompts are cut where what follows them is short, and looked at by their later parts and all completions", () => {
     const longest = Math.max(...longTrees.map((t) => t.prompt.length));
-    for (const fine of [true, false]) {
-      const { shape } = pack(longTrees.map(rowOf), roles, rope, { fine });
+    for (const rounding of ["none", "fine", "few"] as const) {
+      const { shape } = pack(longTrees.map(rowOf), roles, rope, { rounding });
       expect(shape.queries).toBeLessThan(longest);
       expect(shape.copies).toBe(Math.ceil(longest / shape.queries) + 2);
     }
-    const seen = looks(pack(longTrees.slice(0, 1).map(rowOf), roles, rope, { fine: true }));
+    const seen = looks(pack(longTrees.slice(0, 1).map(rowOf), roles, rope, { rounding: "fine" }));
     const first = longTrees[0].prompt.length;
     for (let t = 0; t < first; t++) expect(seen.get(t)).toEqual(Array.from({ length: t + 1 }, (_, i) => i));
   });
   test("a shape with longer rows holds a batch whose prompts are cut in others", () => {
     const rows = longTrees.map(rowOf);
-    const cut = layoutOf(rows, roles, { fine: true }).shape;
+    const cut = layoutOf(rows, roles, { rounding: "fine" }).shape;
     const whole = { ...cut, queries: 40, keys: 64, copies: 3, rows: 24 };
     expect(layoutOf(rows, roles, { shapes: [whole] })).toMatchObject({ from: whole, shape: whole });
     const few = { ...cut, copies: 2 };
@@ -105,7 +105,7 @@ describe("layout", () => {
     ["short", trees],
     ["long, which are cut", longTrees],
   ])("slots of tokens lead back to them, and those of padding to nobody: prompts are %s", (_, given) => {
-    const all = pack(given.map(rowOf), roles, rope, { fine: true });
+    const all = pack(given.map(rowOf), roles, rope, { rounding: "fine" });
     const { prompts, others, copies, queries, keys } = all.shape;
     const padding = BigInt(prompts + others - 1);
     const seen = looks(all);

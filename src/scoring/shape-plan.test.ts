@@ -27,7 +27,7 @@ const batches = Array.from({ length: 200 }, () => Array.from({ length: 8 }, pair
 const layouts = batches.map(
   (b) => (options: LayoutOptions) => layoutOf(b, roles, { hidden: 576, ...options }),
 );
-const natural = layouts.map((layout) => layout({ fine: true }).shape);
+const natural = layouts.map((layout) => layout({ rounding: "fine" }).shape);
 const merged = planShapes(natural, model);
 const plan = grownShapes(merged, layouts);
 const planned = layouts.map((layout) => layout({ shapes: plan }).shape);
@@ -73,7 +73,7 @@ test("a batch that is smaller than a planned shape takes it, even where one of i
         },
       ],
     }));
-  const { shape } = layoutOf(pairs(4), roles, { hidden: 576, fine: true });
+  const { shape } = layoutOf(pairs(4), roles, { hidden: 576, rounding: "fine" });
   const { from, segments } = layoutOf(pairs(3), roles, { hidden: 576, slots: 4, shapes: [shape] });
   expect(from).toBe(shape);
   expect(segments).toHaveLength(3);

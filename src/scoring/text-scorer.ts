@@ -4,14 +4,13 @@
  */
 import { type Scorable, rolesIn, tokensOf } from "../data/token-row.ts";
 import { Graph } from "../engine/graph.ts";
-import { compile } from "../engine/program.ts";
+import type { Built } from "../engine/program.ts";
 import { declareModel, modelArrays } from "../models/declare.ts";
 import type { LanguageModel } from "../models/language-model.ts";
 import { type PackShape, roundedUp } from "./pack-shape.ts";
 import type { RoleLayout } from "./segments.ts";
 import { type PackedBatch, pack } from "./packing.ts";
-import { ProgramCache } from "./program-cache.ts";
-import { ReusableProgram } from "./reusable-program.ts";
+import { ShapePrograms } from "./shape-programs.ts";
 import { batchArrays, scoreText } from "./text-graph.ts";
 
 /** Tokens of one batch; enough for the matrix products, small enough to stay near the caches. */
@@ -31,10 +30,11 @@ export type RowScores = Readonly<Record<string, readonly Float32Array[]>>;
 
 export class TextScorer {
   readonly #model: LanguageModel;
-  readonly #programs = new ProgramCache();
+  readonly #programs: ShapePrograms;
 
   constructor(model: LanguageModel) {
     this.#model = model;
+    this.#programs = new ShapePrograms(model.backend);
   }
 
   /** Scores prompts with their completions. `onProgress` is told how many are done. */
@@ -60,7 +60,11 @@ export class TextScorer {
         indices.map((i) => rows[i]),
         layouts,
         this.#model.architecture.rope,
-        { slots: roundedUp(indices.length), hidden: this.#model.architecture.hiddenSize },
+        {
+          slots: roundedUp(indices.length),
+          hidden: this.#model.architecture.hiddenSize,
+          rounding: this.#programs.fixed ? "few" : "none",
+        },
       );
       const logps = await this.#run(batch, layouts);
       unpack(batch, layouts, logps, indices.length).forEach((s, k) => (scores[indices[k]] = s));
@@ -71,20 +75,20 @@ export class TextScorer {
   }
 
   async #run(batch: PackedBatch, roles: readonly RoleLayout[]): Promise<Float32Array[]> {
-    const key = JSON.stringify([batch.shape, roles]);
-    const program = await this.#programs.get(key, () => this.#compile(batch.shape, roles));
-    const bound = await program.with(batchArrays(batch, roles));
-    return roles.map(({ name }) => bound.outputs[`logps/${name}`] as Float32Array);
+    const program = await this.#programs.get(JSON.stringify(roles), batch.shape, {
+      build: (shape) => this.#build(shape, roles),
+      arrays: () => ({ fixed: modelArrays(this.#model) }),
+    });
+    const outputs = await program.with(batchArrays(batch, roles));
+    return roles.map(({ name }) => outputs[`logps/${name}`] as Float32Array);
   }
 
-  async #compile(shape: PackShape, roles: readonly RoleLayout[]): Promise<ReusableProgram> {
-    const { architecture, backend } = this.#model;
+  #build(shape: PackShape, roles: readonly RoleLayout[]): Built {
     const graph = new Graph();
     const declared = declareModel(graph, this.#model);
-    const scores = scoreText(graph, architecture, declared.weights, shape, roles);
+    const scores = scoreText(graph, this.#model.architecture, declared.weights, shape, roles);
     const outputs = Object.fromEntries(roles.map((role, k) => [`logps/${role.name}`, scores.roles[k].logps]));
-    const program = await compile(backend, graph, outputs);
-    return new ReusableProgram(program, modelArrays(this.#model));
+    return { graph, outputs };
   }
 
   /** Frees its programs. */

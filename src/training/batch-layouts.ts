@@ -17,7 +17,7 @@ export interface Piece {
   readonly slots: number;
 }
 
-/** What a piece may hold: as many tokens as the largest of a run cut by the number of records, in at most so many slots. */
+/** What a piece may hold: tokens, in at most so many slots of records. */
 interface Room {
   readonly tokens: number;
   readonly slots: number;
@@ -27,14 +27,16 @@ export class BatchLayouts {
   readonly #architecture: CausalLm;
   readonly #roles: readonly RoleRequest[];
   readonly #coupled: boolean;
+  readonly #fixed: boolean;
   #shapes: readonly PackShape[] = [];
   #room: Room | undefined;
 
-  /** `coupled`: losses of a batch depend on one another. */
-  constructor(architecture: CausalLm, roles: readonly RoleRequest[], coupled: boolean) {
+  /** `coupled`: losses of a batch depend on one another. `fixed`: a program is compiled for a shape, so that they should be few. */
+  constructor(architecture: CausalLm, roles: readonly RoleRequest[], coupled: boolean, fixed: boolean) {
     this.#architecture = architecture;
     this.#roles = roles;
     this.#coupled = coupled;
+    this.#fixed = fixed;
   }
 
   /**
@@ -43,36 +45,36 @@ export class BatchLayouts {
   plan(batches: readonly (readonly TokenRow[])[], microBatch: number, share = 1): readonly PackShape[] {
     const { hiddenSize, layers, vocabularySize } = this.#architecture;
     this.#room = undefined;
-    const cut = () => batches.flatMap((rows) => this.pieces(rows, microBatch));
     if (!this.#coupled && batches.some((rows) => rows.length > microBatch)) {
-      const tokens = Math.max(...cut().map((p) => sum(p.rows.map((r) => this.#tokensOf(r)))));
+      const cuts = batches.map((rows) => this.#balanced(rows, Math.ceil(rows.length / microBatch)));
+      const tokens = Math.max(...cuts.flat().map((p) => p.tokens));
       const slots = Math.max(
-        ...batches.flatMap((rows) => this.#filled(rows, { tokens, slots: Infinity }).map((p) => p.length)),
+        ...batches.flatMap((rows) => this.#fewest(rows, { tokens, slots: Infinity }).map((p) => p.length)),
       );
       this.#room = { tokens, slots };
     }
-    const pieces = cut();
+    const pieces = batches.flatMap((rows) => this.pieces(rows, microBatch));
     const model = { hidden: hiddenSize, layers, vocabulary: vocabularySize };
-    const shapes = planShapes(
-      pieces.map((p) => this.#layoutOf(p, { fine: true }).shape),
-      model,
-      share,
+    const own = pieces.map((p) => this.#layoutOf(p, { rounding: this.#fixed ? "fine" : "none" }).shape);
+    if (this.#fixed) {
+      this.#shapes = grownShapes(
+        planShapes(own, model, share),
+        pieces.map((p) => (options) => this.#layoutOf(p, options)),
+      );
+    }
+    return [...(this.#fixed ? this.#shapes : own)].sort(
+      (a, b) => shapeFlops(b, model) - shapeFlops(a, model),
     );
-    this.#shapes = grownShapes(
-      shapes,
-      pieces.map((p) => (options) => this.#layoutOf(p, options)),
-    );
-    return [...this.#shapes].sort((a, b) => shapeFlops(b, model) - shapeFlops(a, model));
   }
 
   /**
-   * A batch cut into pieces, whose missing records have weight 0. In a planned run pieces are filled up with short records to the size that
-   * the longest need, as fewer and larger pieces cost less. Where losses depend on one another, records are not weighed in the graph:
-   * then pieces are cut by number, and the last has its own size.
+   * A batch cut into pieces, whose missing records have weight 0. In a planned run they hold about as many tokens as one another, and there are
+   * as few as find room in what the largest needs where every batch is cut by the number of records, as fewer and larger pieces cost less.
+   * Where losses depend on one another, records are not weighed in the graph: then pieces are cut by number, and the last has its own size.
    */
   pieces(rows: readonly TokenRow[], microBatch: number): Piece[] {
     const room = this.#room;
-    const places = room && rows.length > microBatch ? this.#filled(rows, room) : byNumber(rows, microBatch);
+    const places = room && rows.length > microBatch ? this.#fewest(rows, room) : byNumber(rows, microBatch);
     return places.map((own) => {
       const slots = this.#coupled || rows.length <= microBatch ? own.length : (room?.slots ?? microBatch);
       return { places: own, rows: own.map((i) => rows[i]), slots };
@@ -83,7 +85,12 @@ export class BatchLayouts {
   pack(rows: readonly TokenRow[], slots: number, roles = this.#roles): PackedBatch {
     const { rope, hiddenSize } = this.#architecture;
     const shapes = roles === this.#roles ? this.#shapes : undefined;
-    return pack(rows, roles, rope, { slots, hidden: hiddenSize, shapes });
+    return pack(rows, roles, rope, {
+      slots,
+      hidden: hiddenSize,
+      shapes,
+      rounding: this.#fixed ? "few" : "none",
+    });
   }
 
   #layoutOf({ rows, slots }: Piece, options: LayoutOptions): Layout {
@@ -96,18 +103,28 @@ export class BatchLayouts {
     });
   }
 
-  /** Places of records in as few pieces as first-fit decreasing finds: each into the first with room, longest first. */
-  #filled(rows: readonly TokenRow[], room: Room): number[][] {
+  /** Places of records in as few pieces of about the same size as find room. */
+  #fewest(rows: readonly TokenRow[], room: Room): (readonly number[])[] {
+    for (let count = 1; ; count++) {
+      const pieces = this.#balanced(rows, count);
+      const fits = pieces.every((p) => p.tokens <= room.tokens && p.places.length <= room.slots);
+      if (fits || count >= rows.length) return pieces.map((p) => p.places);
+    }
+  }
+
+  /** Records in so many pieces, longest first, each into the piece that is the shortest so far. */
+  #balanced(rows: readonly TokenRow[], count: number): { tokens: number; places: readonly number[] }[] {
     const lengths = rows.map((r) => this.#tokensOf(r));
     const order = rows.map((_, i) => i).sort((a, b) => lengths[b] - lengths[a] || a - b);
-    const pieces: { tokens: number; places: number[] }[] = [];
+    const pieces = Array.from({ length: count }, () => ({ tokens: 0, places: [] as number[] }));
     for (const i of order) {
-      let piece = pieces.find((p) => p.tokens + lengths[i] <= room.tokens && p.places.length < room.slots);
-      if (!piece) pieces.push((piece = { tokens: 0, places: [] }));
-      piece.tokens += lengths[i];
-      piece.places.push(i);
+      const shortest = pieces.reduce((a, b) => (b.tokens < a.tokens ? b : a));
+      shortest.tokens += lengths[i];
+      shortest.places.push(i);
     }
-    return pieces.map((p) => p.places.sort((a, b) => a - b));
+    return pieces.flatMap(({ tokens, places }) =>
+      places.length > 0 ? [{ tokens, places: places.sort((a, b) => a - b) }] : [],
+    );
   }
 
   /** Tokens of a record that are laid out, its prompts shared where they may be. */
@@ -115,8 +132,6 @@ export class BatchLayouts {
     return laidTokens(row, this.#roles, this.#architecture.rope.dependsOnLength);
   }
 }
-
-const sum = (numbers: readonly number[]) => numbers.reduce((a, b) => a + b, 0);
 
 /** Places of records, so many at a time. */
 function byNumber(rows: readonly TokenRow[], count: number): number[][] {

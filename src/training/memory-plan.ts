@@ -80,7 +80,7 @@ export function planMemory(prepared: Prepared, trained: readonly Trained[], resu
         resident,
         copies,
         sampling,
-        programs: Math.min(kinds * shapes.length, mostPrograms) * nodes * nodeBytes,
+        programs: Math.min(kinds * programs.compilations(shapes), mostPrograms) * nodes * nodeBytes,
         step: arenaBytes(values),
       };
       const peak = Object.values(parts).reduce((a, b) => a + b, 0);

@@ -9,14 +9,13 @@ import { Graph } from "../engine/graph.ts";
 import { add } from "../engine/ops/elementwise.ts";
 import { segmentSum } from "../engine/ops/indexing.ts";
 import { sum } from "../engine/ops/reduce.ts";
-import { compile } from "../engine/program.ts";
+import type { Arrays } from "../engine/program.ts";
 import type { Tensor } from "../engine/tensor.ts";
 import { modelArrays } from "../models/declare.ts";
 import type { LanguageModel } from "../models/language-model.ts";
 import { type Term, combine } from "../objectives/combined.ts";
 import type { Touched } from "../objectives/touched.ts";
 import type { PackShape } from "../scoring/pack-shape.ts";
-import { ReusableProgram } from "../scoring/reusable-program.ts";
 import type { RoleRequest } from "../scoring/text-graph.ts";
 import { type Coefficients, WholeBatchScores, weightedSum } from "./coupled-scores.ts";
 import { PackedScores } from "./packed-scores.ts";
@@ -103,18 +102,13 @@ export function buildPiece(
 }
 
 /** Whether layers are computed twice: without gradients nothing is kept anyway. */
-const recomputes = ({ computeGradients, recompute }: ProgramOptions) => computeGradients && recompute;
+export const recomputes = ({ computeGradients, recompute }: ProgramOptions) => computeGradients && recompute;
 
-/** A compiled program of that graph, bound to weights and gradients. */
-export async function compilePiece(
-  options: ProgramOptions,
-  roles: readonly RoleRequest[],
-  work: PieceWork,
-  shape: PackShape,
-): Promise<ReusableProgram> {
-  const { model, trained, reference } = options;
-  const { graph, outputs } = buildPiece(options, roles, work, shape);
-  const program = await compile(model.backend, graph, outputs, { frugal: recomputes(options) });
+/** The arrays of a piece's program that stay the same: weights, and where gradients are written. */
+export function pieceArrays({ model, trained, reference, computeGradients }: ProgramOptions): {
+  fixed: Arrays;
+  into: Arrays;
+} {
   const arrays = (prefix: string, of: "weights" | "gradients") =>
     Object.assign({}, ...trained.map((t) => t[of].named(prefix + prefixOf(t.name)))) as Record<
       string,
@@ -124,10 +118,9 @@ export async function compilePiece(
     ...modelArrays(model),
     ...arrays("", "weights"),
     ...(reference && modelArrays(reference, { base: referencePrefix })),
-    ...(options.computeGradients && arrays(ontoPrefix, "gradients")),
+    ...(computeGradients && arrays(ontoPrefix, "gradients")),
   };
-  const into = options.computeGradients ? arrays(gradientPrefix, "gradients") : {};
-  return new ReusableProgram(program, fixed, into);
+  return { fixed, into: computeGradients ? arrays(gradientPrefix, "gradients") : {} };
 }
 
 /** Gradients of everything that is trained, by name; with `add` each is added, in place, to what its array holds. */

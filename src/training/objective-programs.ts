@@ -12,12 +12,18 @@ import type { RunningMean } from "../objectives/given-batch.ts";
 import { HiddenStates } from "../scoring/hidden-states.ts";
 import type { PackShape } from "../scoring/pack-shape.ts";
 import type { PackedBatch } from "../scoring/packing.ts";
-import { ProgramCache } from "../scoring/program-cache.ts";
+import { ShapePrograms } from "../scoring/shape-programs.ts";
 import { type RoleRequest, batchArrays } from "../scoring/text-graph.ts";
 import { type RowScores, TextScorer } from "../scoring/text-scorer.ts";
 import { BatchLayouts, LaidOut } from "./batch-layouts.ts";
 import { WholeBatchScores, coefficientArrays } from "./coupled-scores.ts";
-import { type PieceWork, type ProgramOptions, buildPiece, compilePiece } from "./objective-graph.ts";
+import {
+  type PieceWork,
+  type ProgramOptions,
+  buildPiece,
+  pieceArrays,
+  recomputes,
+} from "./objective-graph.ts";
 import { batchTotals, scoreArrays } from "./packed-scores.ts";
 import { averages, referenceStates, roleRequests } from "./score-graph.ts";
 import { companionsOf } from "./trained.ts";
@@ -57,7 +63,7 @@ export interface BatchContext {
 export class ObjectivePrograms {
   readonly #options: ProgramOptions;
   readonly #roles: readonly RoleRequest[];
-  readonly #programs = new ProgramCache();
+  readonly #programs: ShapePrograms;
   readonly #layouts: BatchLayouts;
   readonly #referenceScorer: TextScorer | undefined;
   readonly #referenceStates: HiddenStates | undefined;
@@ -66,7 +72,9 @@ export class ObjectivePrograms {
     this.#options = options;
     this.#roles = roleRequests(options.kind, options.touched, (role) => options.present.has(role));
     const coupled = options.terms.some((t) => t.objective.coupled);
-    this.#layouts = new BatchLayouts(options.model.architecture, this.#roles, coupled);
+    const { architecture, backend } = options.model;
+    this.#programs = new ShapePrograms(backend, { frugal: recomputes(options) });
+    this.#layouts = new BatchLayouts(architecture, this.#roles, coupled, this.#programs.fixed);
     this.#referenceScorer = options.reference && new TextScorer(options.reference);
     this.#referenceStates = options.reference && new HiddenStates(options.reference);
   }
@@ -98,6 +106,11 @@ export class ObjectivePrograms {
       microBatch,
       share,
     );
+  }
+
+  /** How many programs are compiled for these shapes. */
+  compilations(shapes: readonly PackShape[]): number {
+    return this.#programs.fixed ? shapes.length : 1;
   }
 
   /** Frees its programs and what they worked with. */
@@ -235,11 +248,12 @@ export class ObjectivePrograms {
     arrays: Record<string, TensorArray>,
   ): Promise<Readonly<Record<string, TensorArray>>> {
     const pull = work.kind === "coefficients" && [work.roles, [...work.coefficients.names].sort()];
-    const key = JSON.stringify([work.kind, work.kind === "objective" && work.add, shape, pull]);
-    const program = await this.#programs.get(key, () =>
-      compilePiece(this.#options, this.#roles, work, shape),
-    );
-    return (await program.with(arrays)).outputs;
+    const key = JSON.stringify([work.kind, work.kind === "objective" && work.add, pull]);
+    const program = await this.#programs.get(key, shape, {
+      build: (own) => buildPiece(this.#options, this.#roles, work, own),
+      arrays: () => pieceArrays(this.#options),
+    });
+    return program.with(arrays);
   }
 
   /** What the program of a shape holds between its inputs and outputs, in bytes, and the nodes of its graph; nothing is compiled. */

@@ -36,7 +36,7 @@ export function stepBatch(model: LanguageModel, { rows, time }: BatchShape, seed
     const branches = [[{ role: "completion", ids: ids.slice(1) }]];
     return { trees: [{ prompt: ids.slice(0, 1), branches }] };
   });
-  const batch = pack(records, roles, rope, { fine: true, hidden: hiddenSize });
+  const batch = pack(records, roles, rope, { rounding: "fine", hidden: hiddenSize });
   // All positions count: the last one of each row predicts a token too.
   batch.index.forEach((_, i) => (batch.index[i] = BigInt(i % (rows * time))));
   batch.targets.forEach((_, i) => (batch.targets[i] = BigInt(rng.integer(vocabularySize))));

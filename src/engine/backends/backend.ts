@@ -32,6 +32,8 @@ export interface CompileOptions {
 export interface Binding {
   /** Computes the outputs from the inputs. The event loop stays free on back ends that can (`blocking` false). */
   run(): Promise<void>;
+  /** Frees what the binding holds beside the arrays; it must not be run afterwards. What nobody holds any more is freed too, but later. */
+  release(): void;
 }
 
 export interface Session {

@@ -53,7 +53,10 @@ export async function openOnnxRuntimeBinding({
             Object.fromEntries(Object.entries(values).map(([name, v]) => [name, tensor(v)]));
           const [feeds, fetches] = [tensors(inputs), tensors(outputs)];
           // The kernel writes into the arrays given here; the copies that the binding returns are not used.
-          return { run: () => attempt(() => session.run(feeds, fetches)).then(() => undefined) };
+          return {
+            run: () => attempt(() => session.run(feeds, fetches)).then(() => undefined),
+            release: () => undefined, // its tensors are JavaScript's
+          };
         },
         release: () => void session.release(),
       };

@@ -211,6 +211,13 @@ function open({
       const cleanup = new FinalizationRegistry<Pointer[]>((values) =>
         values.forEach((v) => api.ReleaseValue(v)),
       );
+      // Names of a program are the same in all its bindings.
+      const names = new Map<string, { bytes: Uint8Array; address: bigint }>();
+      const nameOf = (text: string) => {
+        const known = names.get(text) ?? cString(text);
+        names.set(text, known);
+        return known;
+      };
       return {
         bind(inputs, outputs): Binding {
           const value = (v: TensorValue) => {
@@ -227,7 +234,7 @@ function open({
             );
           };
           const [ins, outs] = [Object.values(inputs).map(value), Object.values(outputs).map(value)];
-          const [inNames, outNames] = [Object.keys(inputs).map(cString), Object.keys(outputs).map(cString)];
+          const [inNames, outNames] = [Object.keys(inputs).map(nameOf), Object.keys(outputs).map(nameOf)];
           // Kept alive by this closure: native code knows only their addresses.
           const kept = {
             inputs,
@@ -239,7 +246,11 @@ function open({
             inNameList: BigUint64Array.from(inNames, (n) => n.address),
             outNameList: BigUint64Array.from(outNames, (n) => n.address),
           };
+          const values = [...ins, ...outs];
           const binding: Binding = {
+            release: () => {
+              if (cleanup.unregister(kept)) for (const v of values) api.ReleaseValue(v);
+            },
             run: () =>
               finished(
                 check,
@@ -254,7 +265,7 @@ function open({
                 kept.outs,
               ),
           };
-          cleanup.register(binding, [...ins, ...outs]);
+          cleanup.register(binding, values, kept);
           return binding;
         },
         release: () => api.ReleaseSession(session),

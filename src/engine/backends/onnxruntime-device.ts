@@ -188,8 +188,13 @@ async function open(device: Exclude<Device, "cpu">, options: COptions): Promise<
             });
             outs.forEach(({ piece }, i) => piece && resident?.written(piece, targets[i]));
           };
-          const binding: Binding = { run: () => queue.add(run) };
-          cleanup.register(binding, made);
+          const binding: Binding = {
+            run: () => queue.add(run),
+            release: () => {
+              if (cleanup.unregister(kept)) for (const v of made) api.ReleaseValue(v);
+            },
+          };
+          cleanup.register(binding, made, kept);
           return binding;
         },
         release: () => api.ReleaseSession(session),

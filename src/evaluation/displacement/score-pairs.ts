@@ -106,7 +106,7 @@ class ExactCoefficients {
     tokens.forEach((id, i) => (targets[i] = BigInt(id)));
     const program = this.#programs.get(size) ?? this.#compile(size);
     this.#programs.set(size, program);
-    const { outputs } = await (await program).with({ states, targets });
+    const outputs = await (await program).with({ states, targets });
     const [products, picked] = [outputs.products as Float32Array, outputs.picked as Float32Array];
     // ⟨e_y - π, e_z - π'⟩ = 1{y = z} - π'(y) - π(z) + ⟨π, π'⟩
     const alpha = (k: number, j: number) =>

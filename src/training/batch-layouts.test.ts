@@ -1,0 +1,67 @@
+/** How batches are cut into pieces. */
+import { expect, test } from "vitest";
+import type { TokenRow } from "../data/token-row.ts";
+import { openBackend } from "../engine/backends/open.ts";
+import { random } from "../engine/random.ts";
+import { newLanguageModel } from "../models/language-model.ts";
+import { tokensOfShape } from "../scoring/pack-shape.ts";
+import { BatchLayouts } from "./batch-layouts.ts";
+
+const config = {
+  ...{ model_type: "llama", vocab_size: 50, hidden_size: 256, num_hidden_layers: 1, num_attention_heads: 2 },
+  ...{ num_key_value_heads: 1, intermediate_size: 24, max_position_embeddings: 512 },
+};
+const { architecture } = newLanguageModel(config, 7, await openBackend());
+const roles = ["chosen", "rejected"].map((name) => ({ name, many: false }));
+const rng = random(2, "pieces");
+const ids = (n: number) => new Array<number>(n).fill(1);
+const pair = (line: number): TokenRow => ({
+  ...{ kind: "pair", fields: {}, values: {}, tokenRewards: {}, truncated: 0, source: { file: "test", line } },
+  trees: [
+    {
+      prompt: ids(5 + rng.integer(60)),
+      branches: [
+        [{ role: "chosen", ids: ids(5 + rng.integer(60)) }],
+        [{ role: "rejected", ids: ids(5 + rng.integer(60)) }],
+      ],
+    },
+  ],
+});
+const batches = Array.from({ length: 20 }, (_, b) => Array.from({ length: 8 }, (__, i) => pair(8 * b + i)));
+const tokensIn = (rows: readonly TokenRow[]) =>
+  rows.reduce(
+    (n, { trees: [t] }) => n + t.branches.reduce((m, [{ ids: own }]) => m + own.length, t.prompt.length),
+    0,
+  );
+
+test.each([1, 2, 4])(
+  "pieces of about %i pairs hold every pair once, and about as many tokens",
+  (microBatch) => {
+    const layouts = new BatchLayouts(architecture, roles, false, false);
+    const largest = Math.max(...layouts.plan(batches, microBatch).map(tokensOfShape));
+    for (const batch of batches) {
+      const pieces = layouts.pieces(batch, microBatch);
+      expect(pieces.flatMap((p) => p.places).sort((a, b) => a - b)).toEqual([0, 1, 2, 3, 4, 5, 6, 7]);
+      expect(pieces.length).toBeLessThanOrEqual(8 / microBatch);
+      expect(new Set(pieces.map((p) => p.slots)).size).toBe(1);
+      const sizes = pieces.map((p) => tokensIn(p.rows));
+      const longest = Math.max(...batch.map((row) => tokensIn([row])));
+      expect(Math.max(...sizes) - Math.min(...sizes)).toBeLessThanOrEqual(longest);
+      for (const { rows, slots } of pieces) {
+        const { shape, tokens } = layouts.pack(rows, slots);
+        expect(tokens).toBe(tokensIn(rows));
+        expect(tokensOfShape(shape)).toBe(tokens + 1); // one of padding
+        expect(tokens).toBeLessThan(largest);
+      }
+    }
+  },
+);
+
+test("where sizes are fixed, pieces are laid out in few shapes", () => {
+  const layouts = new BatchLayouts(architecture, roles, false, true);
+  const shapes = layouts.plan(batches, 2);
+  expect(shapes.length).toBeLessThanOrEqual(10);
+  for (const batch of batches)
+    for (const { rows, slots } of layouts.pieces(batch, 2))
+      expect(shapes).toContainEqual(layouts.pack(rows, slots).shape);
+});
