@@ -114,7 +114,7 @@ export function scaledProductOnto(base: Tensor, x: Tensor, weight: Tensor, scale
   const y = graph.node("Gemm", [x, weight, base], { shape: base.shape }, { transB: 1, alpha });
   return graph.record(y, [base, x, weight], (dy, { wants, soFar }) => {
     const before = soFar(weight);
-    const dWeight = wants[2] ? productOnto([dy, x], weight, before, scale) : undefined;
+    const dWeight = wants[2] ? productOnto([dy, x], weight, before, { scale }) : undefined;
     return [
       wants[0] ? dy : undefined,
       wants[1] ? graph.node("Gemm", [dy, weight], { shape: x.shape }, { alpha }) : undefined,
@@ -142,34 +142,43 @@ export function weightGradient(
   factors: readonly [Tensor, Tensor],
   weight: Tensor,
   before: Tensor | undefined,
+  options: ProductOptions = {},
 ): InputGradient {
-  const product = productOnto(factors, weight, before);
+  const product = productOnto(factors, weight, before, options);
   return before ? { including: product } : product;
 }
 
 /** Elements of a product from which on memory counts more than a few per cent of its time: the gradients of large embeddings. */
 const largeProduct = 2 ** 21;
 
+export interface ProductOptions {
+  /** Factor of the product. */
+  readonly scale?: number;
+  /** There is no memory for a transpose of a large `a`: that of a vocabulary, when most is held. */
+  readonly tight?: boolean;
+}
+
 /**
- * scale · aᵀ b in the shape of `like`, plus `before` where it is given. The transpose is made once and for itself: a product with transA
- * makes it anew for every block of columns, which costs 8 to 15 % where there are a thousand tokens (`sessionOptions` keeps them apart).
- * Large products are written onto what they are added to, without memory of their own.
+ * scale · aᵀ b in the shape of `like`, plus `before` where it is given. The transpose is made once and for itself, where it is not much larger
+ * than the gradient: a product with transA makes it anew for every block of columns, which costs 8 to 20 % where there are a thousand tokens
+ * (`sessionOptions` keeps them apart). Large products are written onto what they are added to, without memory of their own.
  */
 export function productOnto(
   [a, b]: readonly [Tensor, Tensor],
   like: Tensor,
   before: Tensor | undefined,
-  scale = 1,
+  { scale = 1, tight = false }: ProductOptions = {},
 ): Tensor {
   const { graph } = like;
   const alpha = { float: scale };
-  if (like.elements > largeProduct) {
-    const inputs = before ? [a, b, before] : [a, b];
-    return graph.node("Gemm", inputs, { shape: like.shape }, { transA: 1, alpha });
-  }
-  const turned = graph.node("Transpose", [a], { shape: [a.shape[1], a.shape[0]] }, { perm: [1, 0] });
-  const product = graph.node("Gemm", [turned, b], { shape: like.shape }, { alpha });
-  return before ? graph.node("Add", [before, product], { shape: like.shape }) : product;
+  const large = like.elements > largeProduct;
+  const transA = Number(large && (tight || a.elements > 2 * like.elements));
+  const left = transA
+    ? a
+    : graph.node("Transpose", [a], { shape: [a.shape[1], a.shape[0]] }, { perm: [1, 0] });
+  const onto = large && before ? [before] : [];
+  const product = graph.node("Gemm", [left, b, ...onto], { shape: like.shape }, { transA, alpha });
+  return before && !large ? graph.node("Add", [before, product], { shape: like.shape }) : product;
 }
 
 function lastTwo(shape: Shape, transposed: boolean) {

@@ -67,7 +67,7 @@ function whole(hidden: Tensor, head: Tensor, targets: Tensor, softcap: number | 
     const c = neg(reshape(dy, [n, dim(hidden.shape[1].name, 1)]));
     return [
       wants[0] ? mul(graph.node("Gemm", [r, head], { shape: hidden.shape }), c) : undefined,
-      wants[1] ? weightGradient([r, mul(hidden, c)], head, soFar(head)) : undefined,
+      wants[1] ? weightGradient([r, mul(hidden, c)], head, soFar(head), { tight: true }) : undefined,
     ];
   });
 }

@@ -240,7 +240,9 @@ function backwardByWords(
       const into = dHidden ? [dz, w, dHidden] : [dz, w];
       dHidden = graph.node("Gemm", into, { shape: hidden.shape });
     }
-    const dHead = wants[1] ? productOnto([dz, scaled], w, before && part(before, start)) : undefined;
+    const dHead = wants[1]
+      ? productOnto([dz, scaled], w, before && part(before, start), { tight: true })
+      : undefined;
     if (dHead) dHeads.push(dHead);
     last = [dHidden, dHead].filter((t) => t !== undefined);
   }
