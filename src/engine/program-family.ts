@@ -13,10 +13,14 @@ import { type Shape, Tensor, dim, freeDim } from "./tensor.ts";
 
 export type FamilyOptions = Omit<CompileOptions, "externalData">;
 
-/** How a graph is made, and how one that is like it with sizes that differ wherever they may, no two agreeing that do not always. */
+/** How a graph is made. */
 export interface Makers {
   readonly build: () => Built;
-  readonly other: () => Built;
+  /**
+   * Graphs that should be like it, with sizes that differ wherever they may; no two agree that do not always. The first that is alike says what
+   * to leave open. Without any, the program is for these sizes alone.
+   */
+  readonly others: readonly (() => Built)[];
 }
 
 /** Graphs of which is remembered how their program runs them. */
@@ -41,9 +45,9 @@ export class ProgramFamily {
    * The program of a graph, which is made where this key has none. It stays usable until those of `most` other graphs have been asked for,
    * and is not to be released: others run in the same one.
    */
-  async program(key: string, { build, other }: Makers): Promise<Program> {
+  async program(key: string, { build, others }: Makers): Promise<Program> {
     const known = this.#programs.get(key);
-    const found = known ?? (await this.#find(build(), other));
+    const found = known ?? (await this.#find(build(), others));
     this.#programs.delete(key);
     this.#programs.set(key, found);
     this.#members.delete(found.member);
@@ -63,7 +67,7 @@ export class ProgramFamily {
     for (const member of this.#members) this.#drop(member);
   }
 
-  async #find(built: Built, other: () => Built): Promise<{ program: Program; member: Member }> {
+  async #find(built: Built, others: Makers["others"]): Promise<{ program: Program; member: Member }> {
     const own = outlineOf(this.#backend, built);
     for (const member of this.#members) {
       const program = member.programOf(own);
@@ -71,7 +75,7 @@ export class ProgramFamily {
       await trimHeaps(); // the graph was needed for its constants alone
       return { program, member };
     }
-    const member = await Member.compile(this.#backend, own, outlineOf(this.#backend, other()), this.#options);
+    const member = await Member.compile(this.#backend, own, others, this.#options);
     const program = member.programOf(own);
     if (!program) throw new TypeError("a graph is not like itself");
     return { program, member };
@@ -147,14 +151,15 @@ class Member {
     this.#open = open;
   }
 
-  /** Leaves open what differs between two graphs; where they are not alike, nothing. */
+  /** Leaves open what differs between the graph and another that is like it. */
   static async compile(
     backend: Backend,
     own: Outline,
-    other: Outline,
+    others: Makers["others"],
     options: FamilyOptions,
   ): Promise<Member> {
-    const open = openings(own, other);
+    let open: Openings | undefined;
+    for (const other of others) open ??= openings(own, outlineOf(backend, other()));
     const { graph, outputs } = open ? opened(own, open) : own.written;
     const session = await placeOf(backend, own.built).compile(emit(graph, outputs), options);
     return new Member(own, session, open ?? nothing);

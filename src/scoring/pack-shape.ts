@@ -89,15 +89,24 @@ export function union(a: PackShape, b: PackShape): PackShape | undefined {
 }
 
 /**
- * A shape of which programs are like those of the given one, with other sizes throughout, no two the same; those of 0 and 1 stay, as programs
- * differ by them.
+ * Shapes with other sizes throughout, no two of one the same, whose programs are like those of the given shape; sizes of 0 and 1 stay, as
+ * programs differ by them. One has the next larger sizes and one the next smaller: where what is computed changes between two sizes, it
+ * changes on one side.
  */
-export function likeShape(shape: PackShape): PackShape {
+export const likeShapes = (shape: PackShape): PackShape[] => [
+  neighbour(shape, "larger"),
+  neighbour(shape, "smaller"),
+];
+
+function neighbour(shape: PackShape, direction: "larger" | "smaller"): PackShape {
   const taken = new Set<number>();
+  // Products of primes tell what they are made of.
+  const free = (n: number) => !taken.has(n) && isPrime(n);
   const other = (n: number): number => {
     if (n < 2) return n;
-    let found = 100 * n; // so that proportions are about the same
-    while (taken.has(found) || !isPrime(found)) found++;
+    let found = n - 1;
+    while (direction === "smaller" && found > 1 && !free(found)) found--;
+    if (direction === "larger" || found < 2) for (found = n + 1; !free(found);) found++;
     taken.add(found);
     return found;
   };

@@ -4,7 +4,7 @@ import type { Backend, CompileOptions } from "../engine/backends/backend.ts";
 import { openBackend } from "../engine/backends/open.ts";
 import { random } from "../engine/random.ts";
 import { newLanguageModel } from "../models/language-model.ts";
-import { likeShape } from "./pack-shape.ts";
+import { type PackShape, likeShapes } from "./pack-shape.ts";
 import { TextScorer, type Tree } from "./text-scorer.ts";
 
 const config = {
@@ -54,18 +54,29 @@ test("sizes of all kinds need one program, and score as in programs of their own
   free.forEach((x, i) => expect(x).toBeCloseTo(fixed[i], 5));
 });
 
-test("a shape like another has other sizes throughout, in about the same proportions", () => {
+test("shapes like another have other sizes throughout, in about the same proportions", () => {
   const shape = {
     ...{ prompts: 40, others: 90, copies: 2, rows: 4, queries: 40, keys: 48 },
     ...{ scored: [40, 40], units: [2, 2], records: 2 },
   };
-  const { scored, units, ...rest } = likeShape(shape);
-  const sizes = [...Object.values(rest), ...scored, ...units];
-  expect(new Set(sizes).size).toBe(sizes.length);
-  expect(rest.others / rest.prompts).toBeCloseTo(90 / 40, 1);
-  expect(likeShape({ ...shape, prompts: 0, copies: 0, rows: 1 })).toMatchObject({
-    prompts: 0,
-    copies: 0,
-    rows: 1,
-  });
+  const flat = ({ scored, units, ...rest }: PackShape) => [...Object.values(rest), ...scored, ...units];
+  for (const [i, like] of likeShapes(shape).entries()) {
+    expect(new Set(flat(like)).size).toBe(flat(shape).length);
+    flat(like).forEach((n, k) => {
+      expect(n).not.toBe(flat(shape)[k]);
+      if (flat(shape)[k] > 30) expect(Math.sign(n - flat(shape)[k])).toBe(i === 0 ? 1 : -1);
+    });
+  }
+  for (const like of likeShapes({ ...shape, prompts: 0, copies: 0, rows: 1 }))
+    expect(like).toMatchObject({ prompts: 0, copies: 0, rows: 1 });
+});
+
+test("batches on both sides of a size at which other operations are cheaper get two programs", async () => {
+  // The last layer computes all tokens where nearly all predict one.
+  const { own, counted } = await counting(false);
+  const scorer = new TextScorer(newLanguageModel(config, 7, own));
+  const batch = (prompt: number) => [{ prompt: ids(prompt), completions: [ids(100)] }];
+  for (const prompt of [2, 3, 5, 9, 10, 11, 12, 13, 14, 20, 40]) await scorer.score(batch(prompt));
+  await scorer.release();
+  expect(counted.programs).toBe(2);
 });

@@ -5,7 +5,7 @@
 import type { Backend } from "../engine/backends/backend.ts";
 import { type FamilyOptions, ProgramFamily } from "../engine/program-family.ts";
 import { type Arrays, type Built, type Program, compile } from "../engine/program.ts";
-import { type PackShape, likeShape } from "./pack-shape.ts";
+import { type PackShape, likeShapes } from "./pack-shape.ts";
 import { ProgramCache, mostPrograms } from "./program-cache.ts";
 import { ReusableProgram } from "./reusable-program.ts";
 
@@ -47,8 +47,8 @@ export class ShapePrograms {
         return ready(await compile(this.#backend, graph, outputs, this.#options), true);
       });
     }
-    const makers = { build: () => build(shape), other: () => build(likeShape(shape)) };
-    const program = await this.#family.program(own, makers);
+    const others = likeShapes(shape).map((like) => () => build(like));
+    const program = await this.#family.program(own, { build: () => build(shape), others });
     const found = this.#ready.get(program) ?? ready(program, false);
     this.#ready.set(program, found);
     return found;
