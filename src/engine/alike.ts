@@ -66,9 +66,13 @@ export function alike(a: Outline, b: Outline, visit: Visitor): boolean {
     if (!sameOperation(x, y) || !operands(x, y, i) || !results(x, y)) return false;
   }
   const [outputs, others] = [a, b].map((o) => Object.entries(o.written.outputs));
+  const sameResult = (x: Tensor, y: Tensor) => {
+    const [own, their] = [a.constants.get(x.id), b.constants.get(y.id)];
+    return own && their ? sameConstant(own, their) : names.get(x.id) === y.id;
+  };
   return (
     outputs.length === others.length &&
-    outputs.every(([name, t], i) => others[i][0] === name && names.get(t.id) === others[i][1].id)
+    outputs.every(([name, t], i) => others[i][0] === name && sameResult(t, others[i][1]))
   );
 }
 
@@ -90,7 +94,7 @@ const sameAttribute = (a: Attribute, b: Attribute): boolean =>
 export const sameConstant = (a: Constant, b: Constant): boolean =>
   sameNumbers(a.sizes, b.sizes) && sameNumbers(a.values, b.values);
 
-const sameNumbers = (a: readonly number[], b: readonly number[]): boolean =>
+export const sameNumbers = (a: readonly number[], b: readonly number[]): boolean =>
   a.length === b.length && a.every((n, i) => Object.is(n, b[i]));
 
 /** Names the place of operand `operand` of node `node`. */

@@ -61,7 +61,7 @@ test.each(["onnxruntime-c", "onnxruntime-binding"])(
       { rows: 40, picked: 3, groups: 2 },
       { rows: 5, picked: 7, groups: 3 },
     ]) {
-      const makers = { build: () => build(sizes), others: [() => build(other)] };
+      const makers = { build: () => build(sizes), others: () => [() => build(other)] };
       const program = await family.program(keyOf(sizes), makers);
       const arrays = arraysOf(sizes);
       const bound = program.bind(arrays);
@@ -82,7 +82,7 @@ test.each(["onnxruntime-c", "onnxruntime-binding"])(
 test("a graph of another structure gets a program of its own, and so does one whose sizes agree where those of the program do not", async () => {
   const family = new ProgramFamily(await openBackend());
   const use = (name: string, own: Built, like: Built) =>
-    family.program(name, { build: () => own, others: [() => like] });
+    family.program(name, { build: () => own, others: () => [() => like] });
   const squares = (n: number, m: number) => {
     const graph = new Graph();
     const [a, b] = [graph.input("a", "float", [dim("n", n)]), graph.input("b", "float", [dim("m", m)])];
@@ -114,7 +114,7 @@ test("of more structures than are kept, the least recently used is compiled agai
     return { graph, outputs: { y } };
   };
   const run = async (n: number) => {
-    const makers = { build: () => powers(n), others: [] };
+    const makers = { build: () => powers(n), others: () => [] };
     const bound = (await family.program(String(n), makers)).bind({ x: new Float32Array(4).fill(1.1) });
     await bound.run();
     bound.release();

@@ -3,9 +3,9 @@
  * program is left open: sizes of values are symbols in it, and constants (shapes, places, counts) are inputs. Every further graph is
  * compared with it, value by value, and run by it with its own sizes and constants; one that is not alike gets a program of its own.
  */
-import { type Outline, alike, outlineOf, placeOfOperand, sameConstant } from "./alike.ts";
+import { type Outline, alike, outlineOf, placeOfOperand, sameConstant, sameNumbers } from "./alike.ts";
 import type { Backend, CompileOptions, Session, TensorArray } from "./backends/backend.ts";
-import { trimHeaps } from "./backends/heap-trim.ts";
+import { collectHeap } from "./backends/heap-trim.ts";
 import { type Constant, Graph } from "./graph.ts";
 import { constantArray, emit } from "./onnx.ts";
 import { type Built, type Program, bindable, placeOf } from "./program.ts";
@@ -17,14 +17,14 @@ export type FamilyOptions = Omit<CompileOptions, "externalData">;
 export interface Makers {
   readonly build: () => Built;
   /**
-   * Graphs that should be like it, with sizes that differ wherever they may; no two agree that do not always. The first that is alike says what
-   * to leave open. Without any, the program is for these sizes alone.
+   * Graphs that should be like it, with sizes of 2 and more that differ wherever they may; no two agree that do not always. The first that is
+   * alike says what to leave open. Without any, the program is for these sizes alone.
    */
-  readonly others: readonly (() => Built)[];
+  readonly others: () => readonly (() => Built)[];
 }
 
 /** Graphs of which is remembered how their program runs them. */
-const mostRemembered = 256;
+const mostRemembered = 64;
 
 export class ProgramFamily {
   readonly #backend: Backend;
@@ -72,7 +72,7 @@ export class ProgramFamily {
     for (const member of this.#members) {
       const program = member.programOf(own);
       if (!program) continue;
-      await trimHeaps(); // the graph was needed for its constants alone
+      await collectHeap(); // the graph was needed for its constants alone
       return { program, member };
     }
     const member = await Member.compile(this.#backend, own, others, this.#options);
@@ -159,7 +159,7 @@ class Member {
     options: FamilyOptions,
   ): Promise<Member> {
     let open: Openings | undefined;
-    for (const other of others) open ??= openings(own, outlineOf(backend, other()));
+    for (const other of others()) open ??= openings(own, outlineOf(backend, other()));
     const { graph, outputs } = open ? opened(own, open) : own.written;
     const session = await placeOf(backend, own.built).compile(emit(graph, outputs), options);
     return new Member(own, session, open ?? nothing);
@@ -167,14 +167,14 @@ class Member {
 
   /** This program with the sizes and constants of a graph that is like its own; undefined for another. */
   programOf(other: Outline): Program | undefined {
-    const { shapes, names } = this.#open;
+    const { shapes, names, constants: opened } = this.#open;
     const sizes = new Map<string, number>();
     const constants = new Map<string, Constant>();
     const fits = alike(this.#outline, other, {
       values: (a, b) =>
         (shapes.get(a.id) ?? a.shape).every(({ name, size, free }, i) => {
           const own = b.shape[i].size;
-          if (!free) return own === size;
+          if (!free || own < 2) return own === size; // a size of 1 stretches: it is another graph's
           const known = sizes.get(name) ?? own;
           sizes.set(name, known);
           return known === own;
@@ -184,7 +184,8 @@ class Member {
         if (name === undefined) return sameConstant(a, b);
         const known = constants.get(name) ?? b;
         constants.set(name, known);
-        return sameConstant(known, b);
+        const fitting = opened.get(name)?.free === true || sameNumbers(a.sizes, b.sizes);
+        return fitting && sameConstant(known, b);
       },
     });
     return fits ? this.#bindable(other, constants) : undefined;

@@ -131,7 +131,7 @@ export function layoutOf(
     }
   }
   // A shape that holds the numbers may still be too small for the rows: then the batch gets one of its own.
-  if (!best) return layoutOf(records, roles, { slots, hidden, apart });
+  if (!best) return layoutOf(records, roles, { slots, hidden, apart, rounding });
   const { shape, from, cut, spans, shared } = best;
   const { segments, counts } = cut;
   const { prompts, others } = tokenCounts(segments);

@@ -1,6 +1,6 @@
 /**
- * Shapes of packed batches: what a program is compiled for. Their sizes are rounded so that they are few, and what one costs is counted in
- * tokens.
+ * Shapes of packed batches: the sizes that a program runs at. Where it is compiled for each, they are rounded so that they are few. What one
+ * costs is counted in tokens.
  */
 
 export interface PackShape {
@@ -89,24 +89,21 @@ export function union(a: PackShape, b: PackShape): PackShape | undefined {
 }
 
 /**
- * Shapes with other sizes throughout, no two of one the same, whose programs are like those of the given shape; sizes of 0 and 1 stay, as
- * programs differ by them. One has the next larger sizes and one the next smaller: where what is computed changes between two sizes, it
- * changes on one side.
+ * Shapes with other sizes throughout, no two of one the same, whose programs should be like those of the given shape; sizes of 0 and 1 stay, as
+ * programs differ by them. An eighth larger, so that what sizes are divided into differs too; and, where something else is computed from some
+ * size on, an eighth smaller, and the nearest ones.
  */
-export const likeShapes = (shape: PackShape): PackShape[] => [
-  neighbour(shape, "larger"),
-  neighbour(shape, "smaller"),
-];
+export const likeShapes = (shape: PackShape): PackShape[] =>
+  [1.125, 0.875, 1, 0.99].map((f) => scaled(shape, f));
 
-function neighbour(shape: PackShape, direction: "larger" | "smaller"): PackShape {
+function scaled(shape: PackShape, factor: number): PackShape {
   const taken = new Set<number>();
-  // Products of primes tell what they are made of.
-  const free = (n: number) => !taken.has(n) && isPrime(n);
+  const free = (n: number) => !taken.has(n) && isPrime(n); // products of primes tell what they are made of
   const other = (n: number): number => {
     if (n < 2) return n;
-    let found = n - 1;
-    while (direction === "smaller" && found > 1 && !free(found)) found--;
-    if (direction === "larger" || found < 2) for (found = n + 1; !free(found);) found++;
+    let found = Math.floor(factor * n) - (factor < 1 ? 1 : 0);
+    while (factor < 1 && found > 1 && !free(found)) found--;
+    if (factor >= 1 || found < 2) for (found = Math.max(found, n) + 1; !free(found);) found++;
     taken.add(found);
     return found;
   };

@@ -22,11 +22,12 @@ export class ShapePrograms {
   readonly #family: ProgramFamily | undefined;
   readonly #compiled = new ProgramCache();
   readonly #ready = new WeakMap<Program, ReusableProgram>();
+  readonly #arrays = new Map<string, ReturnType<ProgramParts["arrays"]>>();
 
   constructor(backend: Backend, options: FamilyOptions = {}) {
     this.#backend = backend;
     this.#options = options;
-    if (!backend.resident) this.#family = new ProgramFamily(backend, options, mostPrograms);
+    if (backend.device === "cpu") this.#family = new ProgramFamily(backend, options, mostPrograms);
   }
 
   /** Whether each shape is compiled on its own: then they should be few. */
@@ -38,7 +39,8 @@ export class ShapePrograms {
   async get(key: string, shape: PackShape, { build, arrays }: ProgramParts): Promise<ReusableProgram> {
     const own = JSON.stringify([key, shape]);
     const ready = (program: Program, keep: boolean) => {
-      const { fixed, into } = arrays();
+      const { fixed, into } = this.#arrays.get(key) ?? arrays();
+      this.#arrays.set(key, { fixed, into });
       return new ReusableProgram(program, fixed, into, keep);
     };
     if (!this.#family) {
@@ -47,8 +49,10 @@ export class ShapePrograms {
         return ready(await compile(this.#backend, graph, outputs, this.#options), true);
       });
     }
-    const others = likeShapes(shape).map((like) => () => build(like));
-    const program = await this.#family.program(own, { build: () => build(shape), others });
+    const program = await this.#family.program(own, {
+      build: () => build(shape),
+      others: () => likeShapes(shape).map((like) => () => build(like)),
+    });
     const found = this.#ready.get(program) ?? ready(program, false);
     this.#ready.set(program, found);
     return found;

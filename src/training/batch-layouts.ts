@@ -1,11 +1,11 @@
-/** How the batches of a run are cut into pieces and laid out: in shapes chosen before the run, where they have been. */
+/** How the batches of a run are cut into pieces and laid out: at their own sizes, or where these are fixed in shapes chosen before the run. */
 import type { TokenRow } from "../data/token-row.ts";
 import type { CausalLm } from "../models/causal-lm.ts";
 import { type Layout, type LayoutOptions, layoutOf } from "../scoring/layout.ts";
 import { type PackShape, tokensOfShape } from "../scoring/pack-shape.ts";
 import { laidTokens } from "../scoring/segments.ts";
 import { type PackedBatch, pack } from "../scoring/packing.ts";
-import { planShapes, shapeFlops, grownShapes } from "../scoring/shape-plan.ts";
+import { type ModelCost, grownShapes, planShapes, shapeFlops } from "../scoring/shape-plan.ts";
 import type { RoleRequest } from "../scoring/text-graph.ts";
 
 /** Records of a batch that go through the model together. */
@@ -16,6 +16,17 @@ export interface Piece {
   /** Record slots of its layout. */
   readonly slots: number;
 }
+
+/** What is known of the shapes of a run. */
+export interface RunShapes {
+  /** Among these is the one that needs the most memory; the one with the most work comes first. */
+  readonly largest: readonly PackShape[];
+  /** How many programs are compiled for them. */
+  readonly programs: number;
+}
+
+/** Programs that run the pieces of most runs where sizes are free: some operations are others from some size on. */
+const structures = 2;
 
 /** What a piece may hold: tokens, in at most so many slots of records. */
 interface Room {
@@ -39,15 +50,18 @@ export class BatchLayouts {
     this.#fixed = fixed;
   }
 
-  /**
-   * Chooses the shapes of a run beforehand, from batches that are `share` of it. Returns them, the costliest first.
-   */
-  plan(batches: readonly (readonly TokenRow[])[], microBatch: number, share = 1): readonly PackShape[] {
+  /** Learns from batches, which are `share` of the run, how large pieces are, and where sizes are fixed chooses their shapes. */
+  plan(batches: readonly (readonly TokenRow[])[], microBatch: number, share = 1): RunShapes {
     const { hiddenSize, layers, vocabularySize } = this.#architecture;
     this.#room = undefined;
     if (!this.#coupled && batches.some((rows) => rows.length > microBatch)) {
-      const cuts = batches.map((rows) => this.#balanced(rows, Math.ceil(rows.length / microBatch)));
-      const tokens = Math.max(...cuts.flat().map((p) => p.tokens));
+      const cuts = batches.flatMap((rows) =>
+        balanced(
+          rows.map((r) => this.#tokensOf(r)),
+          Math.ceil(rows.length / microBatch),
+        ),
+      );
+      const tokens = Math.max(...cuts.map((p) => p.tokens));
       const slots = Math.max(
         ...batches.flatMap((rows) => this.#fewest(rows, { tokens, slots: Infinity }).map((p) => p.length)),
       );
@@ -62,9 +76,9 @@ export class BatchLayouts {
         pieces.map((p) => (options) => this.#layoutOf(p, options)),
       );
     }
-    return [...(this.#fixed ? this.#shapes : own)].sort(
-      (a, b) => shapeFlops(b, model) - shapeFlops(a, model),
-    );
+    return this.#fixed
+      ? { largest: largest(this.#shapes, model), programs: this.#shapes.length }
+      : { largest: largest(own, model), programs: structures };
   }
 
   /**
@@ -103,34 +117,51 @@ export class BatchLayouts {
     });
   }
 
-  /** Places of records in as few pieces of about the same size as find room. */
+  /** Places of records in as few pieces of about the same size as find room. A record that finds none has a piece of its own size. */
   #fewest(rows: readonly TokenRow[], room: Room): (readonly number[])[] {
-    for (let count = 1; ; count++) {
-      const pieces = this.#balanced(rows, count);
-      const fits = pieces.every((p) => p.tokens <= room.tokens && p.places.length <= room.slots);
+    const lengths = rows.map((r) => this.#tokensOf(r));
+    const tokens = Math.max(room.tokens, ...lengths);
+    const all = lengths.reduce((a, b) => a + b, 0);
+    for (let count = Math.max(1, Math.ceil(all / tokens)); ; count++) {
+      const pieces = balanced(lengths, count);
+      const fits = pieces.every((p) => p.tokens <= tokens && p.places.length <= room.slots);
       if (fits || count >= rows.length) return pieces.map((p) => p.places);
     }
-  }
-
-  /** Records in so many pieces, longest first, each into the piece that is the shortest so far. */
-  #balanced(rows: readonly TokenRow[], count: number): { tokens: number; places: readonly number[] }[] {
-    const lengths = rows.map((r) => this.#tokensOf(r));
-    const order = rows.map((_, i) => i).sort((a, b) => lengths[b] - lengths[a] || a - b);
-    const pieces = Array.from({ length: count }, () => ({ tokens: 0, places: [] as number[] }));
-    for (const i of order) {
-      const shortest = pieces.reduce((a, b) => (b.tokens < a.tokens ? b : a));
-      shortest.tokens += lengths[i];
-      shortest.places.push(i);
-    }
-    return pieces.flatMap(({ tokens, places }) =>
-      places.length > 0 ? [{ tokens, places: places.sort((a, b) => a - b) }] : [],
-    );
   }
 
   /** Tokens of a record that are laid out, its prompts shared where they may be. */
   #tokensOf(row: TokenRow): number {
     return laidTokens(row, this.#roles, this.#architecture.rope.dependsOnLength);
   }
+}
+
+/** The shapes with the most work, tokens, looks of tokens at others, and scored tokens; the one with the most work first. */
+function largest(shapes: readonly PackShape[], model: ModelCost): PackShape[] {
+  const measures = [
+    (s: PackShape) => shapeFlops(s, model),
+    tokensOfShape,
+    (s: PackShape) => s.rows * s.queries * s.keys,
+    (s: PackShape) => s.scored.reduce((a, b) => a + b, 0),
+  ];
+  const found = measures.map((of) => shapes.reduce((a, b) => (of(b) > of(a) ? b : a)));
+  return [...new Set(found)];
+}
+
+/** Records of these lengths in so many pieces: longest first, each into the piece that is the shortest so far. */
+function balanced(
+  lengths: readonly number[],
+  count: number,
+): { readonly tokens: number; readonly places: readonly number[] }[] {
+  const order = lengths.map((_, i) => i).sort((a, b) => lengths[b] - lengths[a] || a - b);
+  const pieces = Array.from({ length: count }, () => ({ tokens: 0, places: [] as number[] }));
+  for (const i of order) {
+    const shortest = pieces.reduce((a, b) => (b.tokens < a.tokens ? b : a));
+    shortest.tokens += lengths[i];
+    shortest.places.push(i);
+  }
+  return pieces.flatMap(({ tokens, places }) =>
+    places.length > 0 ? [{ tokens, places: places.sort((a, b) => a - b) }] : [],
+  );
 }
 
 /** Places of records, so many at a time. */

@@ -10,7 +10,7 @@ import type { TokenRow } from "../data/token-row.ts";
 import type { ProgramOptions } from "./objective-graph.ts";
 import { ObjectivePrograms } from "./objective-programs.ts";
 import { batchIndices } from "./order.ts";
-import type { PackShape } from "../scoring/pack-shape.ts";
+import type { RunShapes } from "./batch-layouts.ts";
 import { mostPrograms } from "../scoring/program-cache.ts";
 import { bytesOfSetting } from "./memory-setting.ts";
 import type { Prepared } from "./prepare.ts";
@@ -32,8 +32,6 @@ export interface MemoryPlan {
 const plannedSteps = 512;
 /** What a compiled program holds for each node of its graph (measured: 25 MB for 30 layers of 140 nodes). */
 const nodeBytes = 6000;
-/** Shapes that memory is predicted for, the costliest first. */
-const predictedShapes = 3;
 /** Part of the free memory that `auto` takes. */
 const share = 0.8;
 
@@ -69,18 +67,17 @@ export function planMemory(prepared: Prepared, trained: readonly Trained[], resu
   let least: MemoryPlan | undefined;
   for (let microBatch = largest; microBatch >= 1; microBatch = Math.floor(microBatch / 2)) {
     const add = batches.some((rows) => rows.length > microBatch);
-    let shapes: readonly PackShape[] | undefined;
+    let shapes: RunShapes | undefined;
     for (const recompute of recomputing) {
       const programs = new ObjectivePrograms(programOptions(prepared, trained, recompute));
-      shapes ??= programs.plan(batches, microBatch, part); // the costliest first
-      // The costliest need not be the largest: attention and tokens count differently in time and in memory.
-      const predicted = shapes.slice(0, predictedShapes).map((shape) => programs.predict(shape, add));
+      shapes ??= programs.plan(batches, microBatch, part);
+      const predicted = shapes.largest.map((shape) => programs.predict(shape, add));
       const [values, nodes] = [Math.max(...predicted.map((p) => p.values)), predicted[0].nodes];
       const parts = {
         resident,
         copies,
         sampling,
-        programs: Math.min(kinds * programs.compilations(shapes), mostPrograms) * nodes * nodeBytes,
+        programs: Math.min(kinds * shapes.programs, mostPrograms) * nodes * nodeBytes,
         step: arenaBytes(values),
       };
       const peak = Object.values(parts).reduce((a, b) => a + b, 0);

@@ -1,6 +1,6 @@
 /**
  * The compiled heart of training: a packed batch in, losses, log-probabilities, rewards and (where wanted) gradients out.
- * Objective and model are one graph; a program is compiled per shape and kept. A batch may be cut into pieces in any way:
+ * Objective and model are one graph, compiled once where sizes are free. A batch may be cut into pieces in any way:
  * every piece knows the size of the whole batch, so its share of the loss and of the gradient is the same.
  */
 import { withMismatched } from "../data/row-kinds/unpaired.ts";
@@ -15,7 +15,7 @@ import type { PackedBatch } from "../scoring/packing.ts";
 import { ShapePrograms } from "../scoring/shape-programs.ts";
 import { type RoleRequest, batchArrays } from "../scoring/text-graph.ts";
 import { type RowScores, TextScorer } from "../scoring/text-scorer.ts";
-import { BatchLayouts, LaidOut } from "./batch-layouts.ts";
+import { BatchLayouts, LaidOut, type RunShapes } from "./batch-layouts.ts";
 import { WholeBatchScores, coefficientArrays } from "./coupled-scores.ts";
 import {
   type PieceWork,
@@ -80,8 +80,8 @@ export class ObjectivePrograms {
   }
 
   /**
-   * Evaluates a batch, `microBatch` records at a time (in a planned run as many tokens as so many of the longest have). `reference` holds the reference's per-token scores of each row where they are
-   * known. With gradients, those of the batch's mean loss are in the arrays afterwards.
+   * Evaluates a batch, `microBatch` records at a time (in a planned run so many on average). `reference` holds the reference's per-token scores
+   * of each row where they are known. With gradients, those of the batch's mean loss are in the arrays afterwards.
    */
   async run(
     given: readonly TokenRow[],
@@ -99,18 +99,13 @@ export class ObjectivePrograms {
     return { ...result, referenceLogps: summed(scores, Object.keys(result.logps)) };
   }
 
-  /** Chooses the shapes of a run beforehand, from batches that are `share` of it. Returns them, the costliest first. */
-  plan(batches: readonly (readonly TokenRow[])[], microBatch: number, share = 1): readonly PackShape[] {
+  /** Learns how large the pieces of a run are, from batches that are `share` of it. */
+  plan(batches: readonly (readonly TokenRow[])[], microBatch: number, share = 1): RunShapes {
     return this.#layouts.plan(
       batches.map((rows) => this.#rowsOf(rows)),
       microBatch,
       share,
     );
-  }
-
-  /** How many programs are compiled for these shapes. */
-  compilations(shapes: readonly PackShape[]): number {
-    return this.#programs.fixed ? shapes.length : 1;
   }
 
   /** Frees its programs and what they worked with. */

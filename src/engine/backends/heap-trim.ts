@@ -12,6 +12,13 @@ let [collectedTo, seconds] = [0, 0];
 
 /** Collects what JavaScript has dropped, and returns freed memory to the system where the C library knows how (glibc). */
 export async function trimHeaps(): Promise<void> {
+  await collectHeap();
+  trim ??= trimmer(); // not before it is wanted: koffi cannot be configured once it has loaded something
+  trim();
+}
+
+/** Collects what JavaScript has dropped, where that is much and has not taken long so far. */
+export async function collectHeap(): Promise<void> {
   const grown = getHeapStatistics().total_heap_size >= collectedTo + worthCollecting;
   if (grown && seconds < shareOfTime * process.uptime()) {
     const start = performance.now();
@@ -19,8 +26,6 @@ export async function trimHeaps(): Promise<void> {
     seconds += (performance.now() - start) / 1000;
     collectedTo = getHeapStatistics().total_heap_size;
   }
-  trim ??= trimmer(); // not before it is wanted: koffi cannot be configured once it has loaded something
-  trim();
 }
 
 /** A full collection that also gives back the room of the young generation, which V8 keeps at its largest: up to 32 MB. */

@@ -12,8 +12,12 @@ import { productOnto } from "./matmul.ts";
 import { logSoftmax, rowSum } from "./normalization.ts";
 import { concat, reshape, slice } from "./shape.ts";
 
-/** Blocks of rows over words that are worked on at once have at most this many elements: 16 MB in float32. */
+/** Blocks of rows over words that are worked on at once have this many elements or up to twice as many: 16 to 32 MB in float32. */
 const blockElements = 1 << 22;
+
+/** Into how many blocks rows over words are cut: a power of two, so that other numbers of rows seldom make another graph. */
+const blocksOf = (rows: number, words: number): number =>
+  2 ** Math.max(0, Math.floor(Math.log2((rows * words) / blockElements)));
 
 /** Per token: log p(target); KL(ref ‖ p); KL(p ‖ ref); log Σ p² (no gradient). */
 export type VocabularyQuantity = "logp" | "kl" | "reverseKl" | "collision";
@@ -122,7 +126,7 @@ function forwardByRows(
 ): Forward {
   const { hidden, head, targets, referenceHidden, referenceHead } = inputs;
   const [scored] = hidden.shape;
-  const rows = chunkRows ?? Math.max(1, Math.floor(blockElements / head.shape[0].size));
+  const rows = chunkRows ?? Math.ceil(scored.size / blocksOf(scored.size, head.shape[0].size));
   const part = (x: Tensor, start: number) =>
     slice(x, x.shape[0].name, start, Math.min(start + rows, scored.size));
   const diverges = wanted.some((q) => q === "kl" || q === "reverseKl");
@@ -204,7 +208,7 @@ function backwardByWords(
   const { hidden, head, targets, referenceHidden, referenceHead } = inputs;
   const { graph } = hidden;
   const [[scored], [vocabulary]] = [hidden.shape, head.shape];
-  const words = sliceWords ?? Math.max(1, Math.floor(blockElements / scored.size));
+  const words = sliceWords ?? Math.ceil(vocabulary.size / blocksOf(scored.size, vocabulary.size));
   const column = (x: Tensor) => reshape(x, [scored, dim("one", 1)]);
   const part = (x: Tensor, start: number) =>
     slice(x, x.shape[0].name, start, Math.min(start + words, vocabulary.size));
