@@ -17,8 +17,8 @@ export type FamilyOptions = Omit<CompileOptions, "externalData">;
 export interface Makers {
   readonly build: () => Built;
   /**
-   * Graphs that should be like it, with sizes of 2 and more that differ wherever they may; no two agree that do not always. The first that is
-   * alike says what to leave open. Without any, the program is for these sizes alone.
+   * Graphs that should be like it, with sizes of 2 and more that differ wherever they may; no two agree that do not always. The first that
+   * is alike says what to leave open. Without any, the program is for these sizes alone.
    */
   readonly others: () => readonly (() => Built)[];
 }

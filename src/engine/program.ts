@@ -117,7 +117,7 @@ export async function evaluate<K extends string>(
   const program = await compile(backend, graph, outputs, { optimize: false });
   try {
     const bound = program.bind(inputs);
-    await bound.run();
+    await bound.run().finally(() => bound.release());
     return bound.outputs as Record<K, TensorArray>;
   } finally {
     program.release();

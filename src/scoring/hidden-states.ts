@@ -9,6 +9,7 @@ import type { Tensor } from "../engine/tensor.ts";
 import { RequestError } from "../errors.ts";
 import { declareModel, modelArrays } from "../models/declare.ts";
 import type { LanguageModel } from "../models/language-model.ts";
+import type { Rounding } from "./layout.ts";
 import type { PackShape } from "./pack-shape.ts";
 import type { RoleLayout } from "./segments.ts";
 import type { PackedBatch } from "./packing.ts";
@@ -35,6 +36,11 @@ export class HiddenStates {
     this.#model = model;
     this.#programs = new ShapePrograms(model.backend);
     this.#layer = layer;
+  }
+
+  /** How batches that are laid out for it should be rounded. */
+  get rounding(): Rounding {
+    return this.#programs.rounding;
   }
 
   /** States that predict each scored token of all roles, [scored, hidden] flat; the next call of this shape may overwrite them. */

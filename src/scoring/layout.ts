@@ -1,6 +1,6 @@
 /**
  * How a batch is laid out: tokens one after another, prompts that several completions share first; rows of attention in which parts of
- * them look at one another; and which of few shapes they are laid out in, as programs are compiled per shape. Everything follows from the
+ * them look at one another; and where programs are compiled for fixed sizes, which of few shapes that is. Everything follows from the
  * lengths of the rows, so that a resumed run lays out the same batch the same way.
  */
 import type { Scorable } from "../data/token-row.ts";
@@ -39,7 +39,10 @@ export interface Layout {
   readonly tokens: number;
 }
 
-/** How sizes are rounded up: to few (the default), to multiples of 8 for callers who plan their shapes, or not where any size runs as well. */
+/**
+ * How sizes are rounded up: to few (the default); to multiples of 8, for callers who plan their shapes; or, where any size runs as well,
+ * not at all but for the lengths of rows of attention, to multiples of 8.
+ */
 export type Rounding = "few" | "fine" | "none";
 
 export interface LayoutOptions {
@@ -91,8 +94,14 @@ export function layoutOf(
   for (const [i, cut] of different.entries()) {
     const { segments, counts } = cut;
     const { prompts, others } = tokenCounts(segments);
-    const spansIn = ({ queries }: { queries: number }) =>
-      segments.flatMap((s) => spansOf(s, queries)).sort((a, b) => b.keys - a.keys || b.queries - a.queries);
+    const known = new Map<number, Span[]>();
+    const spansIn = ({ queries }: { queries: number }) => {
+      const spans =
+        known.get(queries) ??
+        segments.flatMap((s) => spansOf(s, queries)).sort((a, b) => b.keys - a.keys || b.queries - a.queries);
+      known.set(queries, spans);
+      return spans;
+    };
     const up = grow ? upTo8 : rounders[rounding];
     const least = {
       prompts: prompts && up(prompts),

@@ -1,6 +1,6 @@
 /**
- * Shapes of packed batches: the sizes that a program runs at. Where it is compiled for each, they are rounded so that they are few. What one
- * costs is counted in tokens.
+ * Shapes of packed batches: the sizes that a program runs at. Where it is compiled for each, they are rounded so that they are few. What
+ * one costs is counted in tokens.
  */
 
 export interface PackShape {
@@ -18,9 +18,9 @@ export interface PackShape {
   /** Tokens of a row that look at others, and tokens that they may look at. */
   readonly queries: number;
   readonly keys: number;
-  /** Scored tokens of each role, rounded up. */
+  /** Scored tokens of each role. */
   readonly scored: readonly number[];
-  /** Completions of each role: the record slots, or for roles of several a number of their own, rounded up. */
+  /** Completions of each role: the record slots, or for roles of several a number of their own. */
   readonly units: readonly number[];
   /** Record slots. */
   readonly records: number;
@@ -89,9 +89,9 @@ export function union(a: PackShape, b: PackShape): PackShape | undefined {
 }
 
 /**
- * Shapes with other sizes throughout, no two of one the same, whose programs should be like those of the given shape; sizes of 0 and 1 stay, as
- * programs differ by them. An eighth larger, so that what sizes are divided into differs too; and, where something else is computed from some
- * size on, an eighth smaller, and the nearest ones.
+ * Shapes with other sizes throughout, no two of one the same, whose programs should be like those of the given shape; sizes of 0 and 1
+ * stay, as programs differ by them. An eighth larger, so that what sizes are divided into differs too; and, as something else may be
+ * computed from some size on, an eighth smaller, and the nearest ones.
  */
 export const likeShapes = (shape: PackShape): PackShape[] =>
   [1.125, 0.875, 1, 0.99].map((f) => scaled(shape, f));

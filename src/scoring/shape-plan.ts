@@ -1,6 +1,7 @@
 /**
- * The shapes of a run, chosen before it begins: every batch could have one of its own, and each costs a compilation and memory; a few that
- * hold them all cost padding. Both are weighed in floating-point operations, without looking at a clock, so that a resumed run plans the same.
+ * The shapes of a run on a device that fixes them, chosen before it begins: every batch could have one of its own, and each costs a
+ * compilation and memory; a few that hold them all cost padding. Both are weighed in floating-point operations, without looking at a
+ * clock, so that a resumed run plans the same.
  */
 import type { Layout, LayoutOptions } from "./layout.ts";
 import { type PackShape, layerCost, union } from "./pack-shape.ts";

@@ -63,15 +63,15 @@ test("sizes of all kinds need one program, and score as in programs of their own
 
 test("shapes like another have other sizes throughout, in about the same proportions", () => {
   const shape = {
-    ...{ prompts: 40, others: 90, copies: 2, rows: 4, queries: 40, keys: 48 },
-    ...{ scored: [40, 40], units: [2, 2], records: 2 },
+    ...{ prompts: 400, others: 900, copies: 2, rows: 4, queries: 400, keys: 480 },
+    ...{ scored: [400, 400], units: [2, 2], records: 2 },
   };
   const flat = ({ scored, units, ...rest }: PackShape) => [...Object.values(rest), ...scored, ...units];
   for (const like of likeShapes(shape)) {
     expect(new Set(flat(like)).size).toBe(flat(shape).length);
     flat(like).forEach((n, k) => {
       expect(n).not.toBe(flat(shape)[k]);
-      if (flat(shape)[k] > 30) expect(Math.abs(Math.log(n / flat(shape)[k]))).toBeLessThan(0.5);
+      if (flat(shape)[k] > 30) expect(Math.abs(Math.log(n / flat(shape)[k]))).toBeLessThan(0.3);
     });
   }
   for (const like of likeShapes({ ...shape, prompts: 0, copies: 0, rows: 1 }))

@@ -5,6 +5,7 @@
 import type { Backend } from "../engine/backends/backend.ts";
 import { type FamilyOptions, ProgramFamily } from "../engine/program-family.ts";
 import { type Arrays, type Built, type Program, compile } from "../engine/program.ts";
+import type { Rounding } from "./layout.ts";
 import { type PackShape, likeShapes } from "./pack-shape.ts";
 import { ProgramCache, mostPrograms } from "./program-cache.ts";
 import { ReusableProgram } from "./reusable-program.ts";
@@ -33,6 +34,11 @@ export class ShapePrograms {
   /** Whether each shape is compiled on its own: then they should be few. */
   get fixed(): boolean {
     return !this.#family;
+  }
+
+  /** How batches are best rounded for it. */
+  get rounding(): Rounding {
+    return this.fixed ? "few" : "none";
   }
 
   /** The program of this shape; `key` tells programs apart that are made of something else. */

@@ -63,7 +63,7 @@ export class TextScorer {
         {
           slots: roundedUp(indices.length),
           hidden: this.#model.architecture.hiddenSize,
-          rounding: this.#programs.fixed ? "few" : "none",
+          rounding: this.#programs.rounding,
         },
       );
       const logps = await this.#run(batch, layouts);

@@ -1,4 +1,6 @@
-/** How the batches of a run are cut into pieces and laid out: at their own sizes, or where these are fixed in shapes chosen before the run. */
+/**
+ * How the batches of a run are cut into pieces and laid out: at their own sizes, or where these are fixed, in shapes chosen before the run.
+ */
 import type { TokenRow } from "../data/token-row.ts";
 import type { CausalLm } from "../models/causal-lm.ts";
 import { type Layout, type LayoutOptions, layoutOf } from "../scoring/layout.ts";
@@ -25,7 +27,7 @@ export interface RunShapes {
   readonly programs: number;
 }
 
-/** Programs that run the pieces of most runs where sizes are free: some operations are others from some size on. */
+/** Programs that run the pieces of most runs where sizes are free: that of the first piece of a batch, and one that adds its gradients. */
 const structures = 2;
 
 /** What a piece may hold: tokens, in at most so many slots of records. */
@@ -82,8 +84,8 @@ export class BatchLayouts {
   }
 
   /**
-   * A batch cut into pieces, whose missing records have weight 0. In a planned run they hold about as many tokens as one another, and there are
-   * as few as find room in what the largest needs where every batch is cut by the number of records, as fewer and larger pieces cost less.
+   * A batch cut into pieces, whose missing records have weight 0. In a planned run they hold about as many tokens as one another, and there
+   * are as few as find room in the largest of the run, where each batch is cut by the number of records: fewer and larger pieces cost less.
    * Where losses depend on one another, records are not weighed in the graph: then pieces are cut by number, and the last has its own size.
    */
   pieces(rows: readonly TokenRow[], microBatch: number): Piece[] {

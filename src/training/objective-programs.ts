@@ -80,8 +80,8 @@ export class ObjectivePrograms {
   }
 
   /**
-   * Evaluates a batch, `microBatch` records at a time (in a planned run so many on average). `reference` holds the reference's per-token scores
-   * of each row where they are known. With gradients, those of the batch's mean loss are in the arrays afterwards.
+   * Evaluates a batch, `microBatch` records at a time (in a planned run so many on average). `reference` holds the reference's per-token
+   * scores of each row where they are known. With gradients, those of the batch's mean loss are in the arrays afterwards.
    */
   async run(
     given: readonly TokenRow[],
@@ -123,22 +123,24 @@ export class ObjectivePrograms {
   ): Promise<PieceResult> {
     const { kind, fields, seed } = this.#options;
     const totals = batchTotals(rows, this.#roles, epoch);
-    const add = rows.length > microBatch;
-    if (add) this.#clearGradients();
+    // The first piece writes its gradients, the others add theirs; where each is a program more, all add to nothing.
+    const fromNothing = rows.length > microBatch && this.#programs.fixed;
+    if (fromNothing) this.#clearGradients();
     const losses = new Array<number>(rows.length);
     const lists = { logp: named(), reward: named(), metric: named() };
     const laid = new LaidOut();
     let loss = 0;
-    for (const { places, rows: piece, slots } of this.#layouts.pieces(rows, microBatch)) {
+    for (const [i, { places, rows: piece, slots }] of this.#layouts.pieces(rows, microBatch).entries()) {
+      const add = i > 0 || fromNothing;
       const batch = this.#layouts.pack(piece, slots);
-      const own = { kind, totals, fields, reference: reference && places.map((i) => reference[i]) };
+      const own = { kind, totals, fields, reference: reference && places.map((p) => reference[p]) };
       const arrays = await this.#arrays(batch);
       Object.assign(arrays, scoreArrays(batch, piece, this.#roles, { ...own, seed: seed + step }));
       const outputs = await this.#runPiece({ kind: "objective", add }, batch.shape, arrays);
       loss += (outputs.loss as Float32Array)[0];
       for (const [name, values] of Object.entries(outputs)) {
         const [prefix, ...rest] = name.split("/");
-        const take = (list: number[]) => places.forEach((i, k) => (list[i] = (values as Float32Array)[k]));
+        const take = (list: number[]) => places.forEach((p, k) => (list[p] = (values as Float32Array)[k]));
         if (name === "losses") take(losses);
         else if (prefix === "logp" || prefix === "reward" || prefix === "metric")
           take((lists[prefix][rest.join("/")] ??= new Array<number>(rows.length)));

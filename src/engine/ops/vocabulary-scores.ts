@@ -1,8 +1,8 @@
 /**
  * What whole next-token distributions say at given positions: the log-probability of a token, the KL divergence to a reference's
  * distribution in both directions, and the collision probability. Output head and softmax are part of the operation. The forward goes
- * through rows in chunks and keeps one number a row, log Σ e^z; the backward goes through the vocabulary in slices and computes their logits
- * again, so that no [tokens, vocabulary] block is ever there, and the head's gradient is made slice by slice.
+ * through rows in chunks and keeps one number a row, log Σ e^z; the backward goes through the vocabulary in slices and computes their
+ * logits again, so that no [tokens, vocabulary] block is ever there, and the head's gradient is made slice by slice.
  */
 import { after } from "../ordering.ts";
 import { inPieces } from "../pieces.ts";

@@ -46,6 +46,7 @@ export async function scorePairs(
       const batch = pack(own, roles, model.architecture.rope, {
         slots: roundedUp(indices.length),
         hidden: model.architecture.hiddenSize,
+        rounding: states.rounding,
       });
       const flat = await states.at(batch, roles);
       for (const [k, i] of indices.entries()) {
