@@ -20,11 +20,12 @@ export interface Outline {
 export function outlineOf(backend: Backend, built: Built): Outline {
   const written = writtenFor(backend, built);
   const { graph, outputs } = written;
+  const nodes = needed(graph.nodes, Object.values(outputs));
   return {
     built,
     written,
-    nodes: needed(graph.nodes, Object.values(outputs)),
-    inputs: inputsOf(graph, outputs),
+    nodes,
+    inputs: inputsOf(graph, outputs, nodes),
     constants: new Map(graph.constants.map((c) => [c.id, c])),
   };
 }
@@ -40,7 +41,7 @@ export interface Visitor {
 /** Walks through two graphs side by side. Returns whether they are alike. */
 export function alike(a: Outline, b: Outline, visit: Visitor): boolean {
   const names = new Map<string, string>();
-  const [given, made] = [a, b].map((o) => o.written.graph.values);
+  const [ownValues, otherValues] = [a, b].map((o) => o.written.graph.values);
   if (a.nodes.length !== b.nodes.length || a.inputs.length !== b.inputs.length) return false;
   const same = (x: Tensor, y: Tensor) => x.dtype === y.dtype && x.rank === y.rank && visit.values(x, y);
   for (const [i, x] of a.inputs.entries()) {
@@ -58,7 +59,7 @@ export function alike(a: Outline, b: Outline, visit: Visitor): boolean {
   const results = (x: GraphNode, y: GraphNode) =>
     x.outputs.every((id, k) => {
       names.set(id, y.outputs[k]);
-      const [own, others] = [given.get(id), made.get(y.outputs[k])];
+      const [own, others] = [ownValues.get(id), otherValues.get(y.outputs[k])];
       return own !== undefined && others !== undefined && same(own, others);
     });
   for (const [i, x] of a.nodes.entries()) {

@@ -107,14 +107,14 @@ function outputNames(nodes: readonly GraphNode[], outputs: Readonly<Record<strin
   return { renamed, copied };
 }
 
-/** The inputs that the emitted model declares: those that an output needs. */
-export function inputsOf(graph: Graph, outputs: Readonly<Record<string, Tensor>>): Tensor[] {
+/** The inputs that the emitted model declares: those that an output needs. `nodes` are the needed ones, where they are known. */
+export function inputsOf(
+  graph: Graph,
+  outputs: Readonly<Record<string, Tensor>>,
+  nodes: readonly GraphNode[] = needed(graph.nodes, Object.values(outputs)),
+): Tensor[] {
   const targets = Object.values(outputs);
-  const used = new Set(
-    needed(graph.nodes, targets)
-      .flatMap((n) => n.inputs)
-      .concat(targets.map((t) => t.id)),
-  );
+  const used = new Set(nodes.flatMap((n) => n.inputs).concat(targets.map((t) => t.id)));
   return graph.inputs.filter((t) => used.has(t.id));
 }
 

@@ -34,8 +34,8 @@ export class ProgramFamily {
   readonly #members = new Set<Member>();
   readonly #programs = new Map<string, { readonly program: Program; readonly member: Member }>();
 
-  /** `most` compiled programs are kept, those that were last used. */
-  constructor(backend: Backend, options: FamilyOptions = {}, most = 24) {
+  /** `most` compiled programs are kept, those that were last used; default: all. */
+  constructor(backend: Backend, options: FamilyOptions = {}, most = Infinity) {
     this.#backend = backend;
     this.#options = options;
     this.#most = most;
@@ -88,7 +88,7 @@ export class ProgramFamily {
   }
 }
 
-/** The first of a list, where it is longer than `most`. */
+/** The first of a list, as many as it has more than `most`. */
 function beyond<T>(list: Iterable<T>, most: number): T[] {
   const all = [...list];
   return all.slice(0, Math.max(0, all.length - most));
@@ -151,7 +151,7 @@ class Member {
     this.#open = open;
   }
 
-  /** Leaves open what differs between the graph and another that is like it. */
+  /** Leaves open what differs between the graph and the first of others that is like it; where none is, nothing. */
   static async compile(
     backend: Backend,
     own: Outline,
@@ -167,7 +167,7 @@ class Member {
 
   /** This program with the sizes and constants of a graph that is like its own; undefined for another. */
   programOf(other: Outline): Program | undefined {
-    const { shapes, names, constants: opened } = this.#open;
+    const { shapes, names, constants: differing } = this.#open;
     const sizes = new Map<string, number>();
     const constants = new Map<string, Constant>();
     const fits = alike(this.#outline, other, {
@@ -184,7 +184,7 @@ class Member {
         if (name === undefined) return sameConstant(a, b);
         const known = constants.get(name) ?? b;
         constants.set(name, known);
-        const fitting = opened.get(name)?.free === true || sameNumbers(a.sizes, b.sizes);
+        const fitting = differing.get(name)?.free === true || sameNumbers(a.sizes, b.sizes);
         return fitting && sameConstant(known, b);
       },
     });

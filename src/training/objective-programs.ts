@@ -123,15 +123,15 @@ export class ObjectivePrograms {
   ): Promise<PieceResult> {
     const { kind, fields, seed } = this.#options;
     const totals = batchTotals(rows, this.#roles, epoch);
-    // The first piece writes its gradients, the others add theirs; where each is a program more, all add to nothing.
-    const fromNothing = rows.length > microBatch && this.#programs.fixed;
-    if (fromNothing) this.#clearGradients();
+    // The first piece writes its gradients and the others add theirs; where that takes two programs a shape, all add, to zeros.
+    const allAdd = rows.length > microBatch && this.#programs.fixed;
+    if (allAdd) this.#clearGradients();
     const losses = new Array<number>(rows.length);
     const lists = { logp: named(), reward: named(), metric: named() };
     const laid = new LaidOut();
     let loss = 0;
     for (const [i, { places, rows: piece, slots }] of this.#layouts.pieces(rows, microBatch).entries()) {
-      const add = i > 0 || fromNothing;
+      const add = i > 0 || allAdd;
       const batch = this.#layouts.pack(piece, slots);
       const own = { kind, totals, fields, reference: reference && places.map((p) => reference[p]) };
       const arrays = await this.#arrays(batch);
