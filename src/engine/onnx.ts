@@ -90,6 +90,7 @@ export function emit(
 const versions = [
   ["", 21],
   ["com.microsoft", 1],
+  ["com.microsoft.nchwc", 1],
 ] as const;
 
 /**

@@ -10,6 +10,7 @@ import type {
   TensorArray,
   TensorValue,
 } from "./backends/backend.ts";
+import { withBlockedProducts } from "./blocked-products.ts";
 import type { Graph } from "./graph.ts";
 import { lowered } from "./lowering.ts";
 import { emit, inputsOf } from "./onnx.ts";
@@ -60,7 +61,14 @@ export function writtenFor(backend: Backend, built: Built): Written {
   // An array on a device is written in one.
   const parts = on.resident ? inOne(outputs) : takenApart(outputs);
   const given = Object.fromEntries(parts.map((p) => [p.name, p.tensor]));
-  return { ...(on.lowering ? lowered(graph, given, on.lowering) : { graph, outputs: given }), parts };
+  const plain = { graph, outputs: given };
+  const written = on.lowering
+    ? lowered(graph, given, on.lowering)
+    : on.blocked && graph.float === "float32" && !graph.standard
+      ? withBlockedProducts(plain)
+      : plain;
+  // The same numbers, perhaps in another shape.
+  return { ...written, parts: parts.map((p) => ({ ...p, tensor: written.outputs[p.name] })) };
 }
 
 /** Compiles the part of a graph that leads to `outputs`. */

@@ -4,6 +4,7 @@
  * lengths of the rows, so that a resumed run lays out the same batch the same way.
  */
 import type { Scorable } from "../data/token-row.ts";
+import { wholeBlocks } from "../engine/blocked-products.ts";
 import { type PackShape, finelyRoundedUp, holds, layerCost, roundedUp, union, upTo8 } from "./pack-shape.ts";
 import {
   type RoleLayout,
@@ -41,7 +42,7 @@ export interface Layout {
 
 /**
  * How sizes are rounded up: to few (the default); to multiples of 8, for callers who plan their shapes; or, where any size runs as well,
- * not at all but for the lengths of rows of attention, to multiples of 8.
+ * not at all but for the lengths of rows of attention, to multiples of 8. Many tokens are whole blocks (`wholeBlocks`) in the last two.
  */
 export type Rounding = "few" | "fine" | "none";
 
@@ -67,6 +68,12 @@ const rounders: Record<Rounding, (n: number) => number> = {
   fine: upTo8,
   none: (n) => n,
 };
+
+/** Numbers whose sum is whole blocks: the last is larger where it was not. */
+function inWholeBlocks(numbers: readonly number[]): number[] {
+  const total = numbers.reduce((a, b) => a + b, 0);
+  return numbers.map((n, k) => (k === numbers.length - 1 ? n + wholeBlocks(total) - total : n));
+}
 
 /** Prompts for several completions may be cut into so many parts. */
 const cuttings = [1, 2, 3, 4];
@@ -103,10 +110,14 @@ export function layoutOf(
       return spans;
     };
     const up = grow ? upTo8 : rounders[rounding];
+    const given = prompts && up(prompts);
+    const own = up(others + 1);
+    const scores = counts.tokens.map((n) => Math.max(8, up(n)));
+    const few = !grow && rounding === "few";
     const least = {
-      prompts: prompts && up(prompts),
-      others: up(others + 1),
-      scored: counts.tokens.map((n) => Math.max(8, up(n))),
+      prompts: given,
+      others: few ? own : wholeBlocks(given + own) - given,
+      scored: few ? scores : inWholeBlocks(scores),
       units: roles.map((role, k) => (role.many ? roundedUp(counts.units[k]) : slots)),
       records: slots,
     };

@@ -2,6 +2,7 @@
  * Shapes of packed batches: the sizes that a program runs at. Where it is compiled for each, they are rounded so that they are few. What
  * one costs is counted in tokens.
  */
+import { blockSize, fewestBlockedRows } from "../engine/blocked-products.ts";
 
 export interface PackShape {
   /** Tokens of prompts that stand once for several completions. */
@@ -98,24 +99,34 @@ export const likeShapes = (shape: PackShape): PackShape[] =>
 
 function scaled(shape: PackShape, factor: number): PackShape {
   const taken = new Set<number>();
-  const free = (n: number) => !taken.has(n) && isPrime(n); // products of primes tell what they are made of
-  const other = (n: number): number => {
+  const other = (n: number, free = (m: number) => !taken.has(m) && isPrime(m)): number => {
     if (n < 2) return n;
     let found = Math.floor(factor * n) - (factor < 1 ? 1 : 0);
     while (factor < 1 && found > 1 && !free(found)) found--;
     if (factor >= 1 || found < 2) for (found = Math.max(found, n) + 1; !free(found);) found++;
     taken.add(found);
     return found;
+  }; // products of primes tell what they are made of
+  /** Numbers the last of which makes whole blocks of them, where it does in the shape. */
+  const others = (numbers: readonly number[]): number[] => {
+    const total = numbers.reduce((a, b) => a + b, 0);
+    if (total < fewestBlockedRows || total % blockSize !== 0) return numbers.map((n) => other(n));
+    const before = numbers.slice(0, -1).map((n) => other(n));
+    const rest = before.reduce((a, b) => a + b, 0);
+    const whole = (n: number) =>
+      !taken.has(n) && (rest + n) % blockSize === 0 && isPrime((rest + n) / blockSize);
+    return [...before, ...numbers.slice(-1).map((n) => other(n, whole))];
   };
+  const [prompts, own] = others([shape.prompts, shape.others]);
   return {
-    prompts: other(shape.prompts),
-    others: other(shape.others),
+    prompts,
+    others: own,
     copies: other(shape.copies),
     rows: other(shape.rows),
     queries: other(shape.queries),
     keys: other(shape.keys),
-    scored: shape.scored.map(other),
-    units: shape.units.map(other),
+    scored: others(shape.scored),
+    units: shape.units.map((n) => other(n)),
     records: other(shape.records),
   };
 }

@@ -7,6 +7,7 @@ import { withMismatched } from "../data/row-kinds/unpaired.ts";
 import { type TokenRow, completionsOf, tokensOf } from "../data/token-row.ts";
 import type { TensorArray } from "../engine/backends/backend.ts";
 import { peakBytes } from "../engine/memory.ts";
+import { writtenFor } from "../engine/program.ts";
 import { evaluateExamples } from "../objectives/evaluate-examples.ts";
 import type { RunningMean } from "../objectives/given-batch.ts";
 import { HiddenStates } from "../scoring/hidden-states.ts";
@@ -256,11 +257,10 @@ export class ObjectivePrograms {
   /** What the program of a shape holds between its inputs and outputs, in bytes, and the nodes of its graph; nothing is compiled. */
   predict(shape: PackShape, add: boolean): { readonly values: number; readonly nodes: number } {
     const coupled = this.#options.terms.some((t) => t.objective.coupled);
-    const { graph, outputs } = buildPiece(
-      this.#options,
-      this.#roles,
-      coupled ? { kind: "all" } : { kind: "objective", add },
-      shape,
+    const work: PieceWork = coupled ? { kind: "all" } : { kind: "objective", add };
+    const { graph, outputs } = writtenFor(
+      this.#options.model.backend,
+      buildPiece(this.#options, this.#roles, work, shape),
     );
     return { values: peakBytes(graph, outputs), nodes: graph.nodes.length };
   }

@@ -9,7 +9,7 @@ import { arenaBytes, peakBytes } from "../../engine/memory.ts";
 import { div, neg } from "../../engine/ops/elementwise.ts";
 import { matmul } from "../../engine/ops/matmul.ts";
 import { sum } from "../../engine/ops/reduce.ts";
-import { type BoundProgram, compile } from "../../engine/program.ts";
+import { type BoundProgram, compile, writtenFor } from "../../engine/program.ts";
 import { random } from "../../engine/random.ts";
 import { type Tensor, dim } from "../../engine/tensor.ts";
 import type { LanguageModel } from "../../models/language-model.ts";
@@ -74,7 +74,8 @@ export async function stepProgram(
 ): Promise<BoundProgram> {
   const { backend } = model;
   const { graph, outputs } = stepGraph(model, batch, options);
-  backend.reserve?.(arenaBytes(peakBytes(graph, outputs))); // as a run does, whose memory is planned
+  const written = writtenFor(backend, { graph, outputs });
+  backend.reserve?.(arenaBytes(peakBytes(written.graph, written.outputs))); // as a run does, whose memory is planned
   const program = await compile(backend, graph, outputs, { frugal: options.recompute });
   return program.bind(
     { ...modelArrays(model), ...batchArrays(batch, roles) },

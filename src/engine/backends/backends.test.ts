@@ -1,4 +1,5 @@
 /** The native back ends: the same numbers from both, updates in place, an event loop that stays free, and clear refusals. */
+import { existsSync, readFileSync } from "node:fs";
 import { describe, expect, test } from "vitest";
 import { gradients } from "../gradient.ts";
 import { Graph } from "../graph.ts";
@@ -132,3 +133,32 @@ describe("platforms", () => {
     );
   });
 });
+
+const avx512 =
+  process.platform === "linux" &&
+  process.arch === "x64" &&
+  readFileSync("/proc/cpuinfo", "utf8").includes("avx512f");
+
+test("products are faster in blocks where the processor has AVX-512, and nowhere else", async () => {
+  expect((await openBackend({ id: "onnxruntime-c" })).blocked).toBe(avx512);
+});
+
+const tellsThreads =
+  process.platform === "linux" && process.arch === "x64" && existsSync("/lib64/ld-linux-x86-64.so.2");
+if (!tellsThreads) console.warn("skipped: threads of this platform are not told to flush denormals");
+
+test.skipIf(!tellsThreads)(
+  "numbers too small for a float's exponent are zero, on whichever thread a run is",
+  async () => {
+    const graph = new Graph();
+    const x = graph.input("x", "float", [n]);
+    const backend = await openBackend({ id: "onnxruntime-c" });
+    const bound = (await compile(backend, graph, { y: mul(x, x) })).bind({
+      x: new Float32Array(5).fill(1e-20),
+    });
+    for (let i = 0; i < 40; i++) {
+      await bound.run();
+      expect([...(bound.outputs.y as Float32Array)]).toEqual([0, 0, 0, 0, 0]);
+    }
+  },
+);

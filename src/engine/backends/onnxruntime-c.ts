@@ -5,6 +5,7 @@
  */
 import koffi from "koffi";
 import { usableCores } from "./cores.ts";
+import { flushDenormals } from "./denormals.ts";
 import { WorkError } from "../../errors.ts";
 import { onnxType } from "../onnx.ts";
 import type { Backend, Binding, CompileOptions, Session, TensorValue } from "./backend.ts";
@@ -185,6 +186,7 @@ function open({
       reserve(bytes);
     },
     async compile(model: Uint8Array, wanted: CompileOptions = {}): Promise<Session> {
+      await flushDenormals();
       const out: [Pointer | null] = [null];
       const create = async () => {
         const options = sessionOptions(wanted);

@@ -4,6 +4,7 @@
  */
 import { RequestError, nearest } from "../../errors.ts";
 import { type Backend, type Device, devices } from "./backend.ts";
+import { withBlocks } from "./blocks.ts";
 
 export interface BackendOptions {
   /** A name of the table below; absent: the first that works. */
@@ -15,7 +16,7 @@ export interface BackendOptions {
 }
 
 const backends: Readonly<Record<string, (options: BackendOptions) => Promise<Backend>>> = {
-  "onnxruntime-c": async (o) => (await import("./onnxruntime-c.ts")).openOnnxRuntimeC(o),
+  "onnxruntime-c": async (o) => withBlocks((await import("./onnxruntime-c.ts")).openOnnxRuntimeC(o)),
   "onnxruntime-binding": async (o) => (await import("./onnxruntime-binding.ts")).openOnnxRuntimeBinding(o),
 };
 
