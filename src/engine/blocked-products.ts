@@ -14,11 +14,8 @@ import { type Shape, Tensor, dim } from "./tensor.ts";
 /** Channels of a block. */
 export const blockSize = 16;
 
-/** Rows (tokens) from which on products are blocked: gradients of weights, and all others, which rearrange their weights besides. */
-const fewestRows = { gradient: 384, other: 768 };
-
-/** The fewest rows of which a product can be blocked. */
-export const fewestBlockedRows = fewestRows.gradient;
+/** The fewest rows (tokens) of which products are blocked: with fewer, to rearrange weights and their gradients costs what it gains. */
+export const fewestBlockedRows = 640;
 
 /** The smallest other dimension of a blocked product. */
 const smallest = 256;
@@ -164,12 +161,12 @@ function productOf(
   const [m, n] = shape;
   const k = other[transB === 1 ? 1 : 0];
   const wide = (...sizes: readonly number[]) => sizes.every((s) => s >= smallest && s % blockSize === 0);
-  const many = (rows: number, fewest: number) => rows >= fewest && rows % blockSize === 0;
+  const many = (rows: number) => rows >= fewestBlockedRows && rows % blockSize === 0;
   const source = transA === 1 ? left : transposes.get(left);
   const columns: Form = transB === 1 ? "rows" : "columns";
   if (source !== undefined) {
     if (transB === 1) return undefined; // nobody makes such a one
-    if (!wide(m.size, n.size) || !many(k.size, fewestRows.gradient) || own?.length === 1) return undefined;
+    if (!wide(m.size, n.size) || !many(k.size) || own?.length === 1) return undefined;
     return {
       filter: { value: source, form: "columns" },
       image: { value: right, form: "rows" },
@@ -179,7 +176,7 @@ function productOf(
       pays: true,
     };
   }
-  if (!wide(n.size, k.size) || !many(m.size, fewestRows.other) || own?.length === 2) return undefined;
+  if (!wide(n.size, k.size) || !many(m.size) || own?.length === 2) return undefined;
   return {
     filter: { value: right, form: columns },
     image: { value: left, form: "columns" },
