@@ -9,6 +9,7 @@ import { needed } from "./onnx.ts";
 import { add, mul } from "./ops/elementwise.ts";
 import { gatedSilu } from "./ops/gated.ts";
 import { linear, linearInOut, productOnto } from "./ops/matmul.ts";
+import { softmax } from "./ops/normalization.ts";
 import { sum } from "./ops/reduce.ts";
 import { recomputed } from "./ordering.ts";
 import { ProgramFamily } from "./program-family.ts";
@@ -46,8 +47,11 @@ function unit(rows: number): Unit {
   return { graph, x, weights };
 }
 
-const gated = (x: Tensor, [gate, up, down]: readonly Tensor[]) =>
-  add(x, linear(gatedSilu(linear(x, gate), linear(x, up)), down));
+/** As in a layer: beside the unit goes what it is made of, in another scale. */
+function gated(x: Tensor, [gate, up, down]: readonly Tensor[]): Tensor {
+  const normed = mul(x, 2);
+  return add(x, linear(gatedSilu(linear(normed, gate), linear(normed, up)), down));
+}
 
 /** Values and gradients of a mean of squares. */
 function withGradients(graph: Graph, y: Tensor, of: readonly Tensor[]): Built {
@@ -101,6 +105,17 @@ const cases: Readonly<Record<string, { build: () => Built; products: number }>> 
       const bias = graph.input("bias", "float", [inner]);
       const y = linearInOut(mul(linearInOut(x, w, bias), 2), v);
       return withGradients(graph, y, [w, v, bias]);
+    },
+  },
+  "several maps of one value, whose gradients are added up": {
+    products: 6,
+    build: () => {
+      const { graph, x, weights } = unit(640);
+      const maps = [...weights.slice(0, 2), graph.input("w", "float", [inner, hidden])];
+      const [a, b, c] = maps.map((m) => linear(x, m));
+      // Of the maps' results their order is wanted, so that the maps themselves are left as they are.
+      const y = mul(softmax(a), mul(softmax(b), softmax(c)));
+      return withGradients(graph, y, [x, ...maps]);
     },
   },
   "a product of many numbers, whose rearranging is the smaller part": {
@@ -170,11 +185,20 @@ test("between the products of a gated unit nothing is rearranged", () => {
   const elements = (id: string) => graph.values.get(id)?.elements;
   const moved = ["ReorderInput", "ReorderOutput"].flatMap((type) => typesOf({ graph, outputs }, type));
   expect(moved.map((node) => elements(node.outputs[0]))).not.toContain(640 * inner.size);
-  // x and dy by columns and by rows, three weights each way; y, two parts of dx, and three gradients.
+  // x and dy by columns and by rows, three weights each way; y, the sum of dx, and three gradients.
   expect(moved.map((node) => node.type).sort()).toEqual([
     ...Array.from({ length: 10 }, () => "ReorderInput"),
-    ...Array.from({ length: 6 }, () => "ReorderOutput"),
+    ...Array.from({ length: 5 }, () => "ReorderOutput"),
   ]);
+});
+
+test("a vocabulary's gradient is left as it is where its scores are so many that memory counts", () => {
+  const graph = new Graph();
+  const [n, m] = [dim("tokens", 2048), dim("vocabulary", 9216)];
+  const [dz, x] = [graph.input("dz", "float", [n, m]), graph.input("x", "float", [n, hidden])];
+  const head = graph.input("head", "float", [m, hidden]);
+  const built = { graph, outputs: { head: productOnto([dz, x], head, undefined, { tight: true }) } };
+  expect(withBlockedProducts(built)).toEqual(built);
 });
 
 test("rows that make no whole blocks, and few rows, are left as they are", () => {

@@ -29,6 +29,9 @@ export const wholeBlocks = (n: number): number =>
 /** To move a number into blocks costs what this many multiplications gain, and out of them up to twice that (AVX-512, 0.4 to 0.8 ns). */
 const moving = 400;
 
+/** Numbers of the largest matrix that is rearranged for one product alone: with scores of a vocabulary most memory is held as it is. */
+const mostMoved = 10e6;
+
 /** Operations that take numbers one by one, in whatever order they are. */
 const elementwise = new Set([
   "Add",
@@ -59,8 +62,8 @@ interface Product {
   readonly before?: string;
   readonly result: Form;
   readonly gradient: boolean;
-  /** It is faster by more than all of its operands and its result take to be rearranged. */
-  readonly pays: boolean;
+  /** Whether it is faster by more than its operands and its result take to be rearranged, `image` perhaps for another product. */
+  readonly pays: (shared: boolean) => boolean;
 }
 
 /** The graph with its products blocked where that is faster: the same values under the same names, outputs in other shapes perhaps. */
@@ -76,6 +79,8 @@ export interface Plan {
   readonly products: ReadonlyMap<string, Product>;
   /** Values that are in blocks, and nowhere else wanted. */
   readonly inside: ReadonlySet<string>;
+  /** Sums of products that are added up in blocks, whoever wants them. */
+  readonly sums: ReadonlySet<string>;
   /** What transposes are of. */
   readonly transposes: ReadonlyMap<string, string>;
   /** Values that are the first number of another, which is the first in every form (`after` waits for values so). */
@@ -106,8 +111,8 @@ function planOf(graph: Graph, nodes: readonly GraphNode[], outputs: ReadonlySet<
     if (product) possible.set(out, product);
     if (takesFirst(node, constants, shapes)) firsts.add(out);
   }
-  const inside = new Set<string>();
-  if (possible.size === 0) return { products: possible, inside, transposes, firsts };
+  const [inside, sums] = [new Set<string>(), new Set<string>()];
+  if (possible.size === 0) return { products: possible, inside, sums, transposes, firsts };
 
   const numbers = (node: GraphNode) => node.inputs.filter((id) => shapes.get(id)?.length !== 0); // not one for all
   const ordinary = (node: GraphNode) =>
@@ -118,6 +123,16 @@ function planOf(graph: Graph, nodes: readonly GraphNode[], outputs: ReadonlySet<
     possible.get(node.outputs[0])?.gradient === false ||
     (ordinary(node) && numbers(node).length > 0 && numbers(node).every((id) => inside.has(id)));
   for (const node of nodes) if (makes(node) && !outputs.has(node.outputs[0])) inside.add(node.outputs[0]);
+  // Operands whose columns a weight's gradient needs too.
+  const shared = new Set([...possible.values()].flatMap((p) => (p.gradient ? [p.filter.value] : [])));
+  const summand = (id: string): boolean => {
+    const product = possible.get(id);
+    const free =
+      product?.gradient === false && (shared.has(product.image.value) || inside.has(product.image.value));
+    return (free || sums.has(id)) && uses.get(id)?.length === 1 && !outputs.has(id);
+  };
+  for (const node of nodes)
+    if (node.type === "Add" && ordinary(node) && node.inputs.every(summand)) sums.add(node.outputs[0]);
   const fits = (id: string, user: GraphNode): boolean => {
     const [out] = user.outputs;
     const product = possible.get(out);
@@ -126,7 +141,7 @@ function planOf(graph: Graph, nodes: readonly GraphNode[], outputs: ReadonlySet<
       return gradient ? id === filter.value || id === image.value : id === image.value && id !== filter.value;
     }
     if (transposes.has(out)) return uses.get(out)?.every((u) => possible.has(u.outputs[0])) ?? false;
-    if (firsts.has(out)) return true;
+    if (firsts.has(out) || sums.has(out)) return true;
     return inside.has(out) && numbers(user).every((other) => inside.has(other));
   };
   // Values are taken out again that something wants as they were, and what is made of them.
@@ -139,9 +154,10 @@ function planOf(graph: Graph, nodes: readonly GraphNode[], outputs: ReadonlySet<
     for (const id of [...inside].reverse()) if (!stays(id)) inside.delete(id);
   }
   const products = [...possible].filter(
-    ([out, { gradient, image, pays }]) => gradient || pays || inside.has(out) || inside.has(image.value),
+    ([out, { gradient, image, pays }]) =>
+      gradient || pays(shared.has(image.value)) || inside.has(out) || inside.has(image.value),
   );
-  return { products: new Map(products), inside, transposes, firsts };
+  return { products: new Map(products), inside, sums, transposes, firsts };
 }
 
 /**
@@ -167,8 +183,9 @@ function productOf(
   const many = (rows: number) => rows >= fewestBlockedRows && rows % blockSize === 0;
   const source = transA === 1 ? left : transposes.get(left);
   const columns: Form = transB === 1 ? "rows" : "columns";
+  const fits = [m.size * n.size, m.size * k.size, k.size * n.size].every((size) => size <= mostMoved);
   if (source !== undefined) {
-    if (transB === 1) return undefined; // nobody makes such a one
+    if (transB === 1 || (transA === 1 && !fits)) return undefined; // nobody makes one with both
     if (!wide(m.size, n.size) || !many(k.size) || own?.length === 1) return undefined;
     return {
       filter: { value: source, form: "columns" },
@@ -176,7 +193,7 @@ function productOf(
       before: added || undefined,
       result: "rows",
       gradient: true,
-      pays: true,
+      pays: () => true,
     };
   }
   if (!wide(n.size, k.size) || !many(m.size) || own?.length === 2) return undefined;
@@ -186,7 +203,10 @@ function productOf(
     bias: added || undefined,
     result: "columns",
     gradient: false,
-    pays: m.size * n.size * k.size > moving * (k.size * n.size + m.size * k.size + 2 * m.size * n.size),
+    pays: (shared) =>
+      fits &&
+      m.size * n.size * k.size >
+        moving * (k.size * n.size + (shared ? 0 : m.size * k.size) + 2 * m.size * n.size),
   };
 }
 

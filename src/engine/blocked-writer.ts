@@ -101,7 +101,7 @@ export class BlockedWriter {
   #within({ type, inputs, outputs, attributes, domain: of }: GraphNode): boolean {
     const [out] = outputs;
     const shape = this.#shapeOf(out);
-    if (this.#plan.inside.has(out)) {
+    if (this.#plan.inside.has(out) || this.#plan.sums.has(out)) {
       const operands = inputs.map((id) =>
         this.#form(id, this.#shapeOf(id).length === 0 ? "natural" : "columns"),
       );
