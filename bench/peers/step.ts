@@ -23,7 +23,9 @@ const { values } = parseArgs({
     hidden: { type: "string", default: "256,512,768,1024" },
     rows: { type: "string", default: "4" },
     time: { type: "string", default: "256" },
-    rounds: { type: "string", default: "5" },
+    rounds: { type: "string", default: "15" },
+    /** Of a round. Few: a machine's speed wanders within seconds, and of two neighbouring steps it is the same. */
+    steps: { type: "string", default: "1" },
     json: { type: "boolean", default: false },
   },
 });
@@ -54,6 +56,8 @@ for (const hidden of values.hidden.split(",").map(Number)) {
       values.rows,
       "--time",
       values.time,
+      "--steps",
+      values.steps,
     ];
     const results = await rounds(
       [

@@ -4,10 +4,9 @@
  */
 import type { Form, Plan } from "./blocked-products.ts";
 import { Graph, type GraphNode } from "./graph.ts";
+import { blockDomain } from "./onnx.ts";
 import type { Built } from "./program.ts";
 import { type Shape, Tensor, dim } from "./tensor.ts";
-
-const domain = "com.microsoft.nchwc";
 
 /** Nodes that a rearranged value is held for: those that follow a layer's use of it take it, the backward has its own. */
 const heldFor = 24;
@@ -31,12 +30,16 @@ export class BlockedWriter {
   readonly #source: Graph;
   readonly #graph: Graph;
   readonly #plan: Plan;
+  readonly #inputs: ReadonlySet<string>;
   readonly #values = new Map<string, Value>();
+  /** Axes that are there only once an image is, by both. */
+  readonly #waiting = new Map<string, Tensor>();
   #node = 0;
 
   constructor(source: Graph, plan: Plan) {
     this.#source = source;
     this.#plan = plan;
+    this.#inputs = new Set(source.inputs.map((t) => t.id));
     this.#graph = new Graph(source.float, source.standard, "#blocked ");
     this.#graph.inputs.push(...source.inputs);
     this.#graph.constants.push(...source.constants);
@@ -71,7 +74,8 @@ export class BlockedWriter {
     const [filter, image] = turned ? [product.image, product.filter] : [product.filter, product.image];
     const result = turned ? "columns" : product.result;
     const [rows, columns] = turned ? (["columns", "rows"] as const) : [filter.form, image.form];
-    const filters = this.#form(filter.value, rows);
+    const points = this.#form(image.value, columns);
+    const filters = this.#form(filter.value, rows, points);
     const [, outer, inner] = filters.shape;
     const flat = this.#unsqueeze(
       this.#squeeze(filters, [0], [outer, inner, one]),
@@ -79,13 +83,13 @@ export class BlockedWriter {
       [outer, inner, one, one],
     );
     const [m, n] = shape;
-    const operands = [this.#form(image.value, columns), flat, ...(bias ? [this.#form(bias, "natural")] : [])];
+    const operands = [points, flat, ...(bias ? [this.#form(bias, "natural")] : [])];
     const y = this.#graph.node(
       "Conv",
       operands,
       { shape: result === "columns" ? [one, n, m, one] : [one, m, n, one] },
       { kernel_shape: [1, 1] },
-      domain,
+      blockDomain,
     );
     this.#add(out, result, y, shape);
     if (before) {
@@ -144,25 +148,47 @@ export class BlockedWriter {
     return this.#values.get(id)?.shape ?? this.#source.values.get(id)?.shape ?? [];
   }
 
-  #form(id: string, wanted: Form): Tensor {
+  /** A value in a form. Made anew, an input of the program is rearranged only once `behind` is there. */
+  #form(id: string, wanted: Form, behind?: Tensor): Tensor {
     const value = this.#value(id);
     const known = value.forms[wanted];
     if (known && (wanted === value.own || this.#node - value.made <= heldFor)) return known;
+    const wait = this.#inputs.has(id) ? behind : undefined;
     const made =
-      wanted === "natural" ? this.#natural(value) : this.#blocked(this.#form(id, "natural"), wanted);
+      wanted === "natural" ? this.#natural(value) : this.#blocked(this.#form(id, "natural"), wanted, wait);
     value.forms[wanted] = made;
     value.made = this.#node;
     return made;
   }
 
-  #blocked(x: Tensor, form: Exclude<Form, "natural">): Tensor {
+  #blocked(x: Tensor, form: Exclude<Form, "natural">, behind?: Tensor): Tensor {
     const [r, c] = x.shape;
     const byColumns = form === "columns";
     const image = byColumns ? [one, r, one, c] : [one, r, c, one];
     const shape = byColumns ? [one, c, r, one] : image;
-    return this.#reorder("ReorderInput", this.#unsqueeze(x, [0, byColumns ? 2 : 3], image), shape, {
-      channels_last: Number(byColumns),
+    const axes = this.#graph.integers([0, byColumns ? 2 : 3]);
+    const unsqueezed = this.#graph.node("Unsqueeze", [x, behind ? this.#after(axes, behind) : axes], {
+      shape: image,
     });
+    return this.#reorder("ReorderInput", unsqueezed, shape, { channels_last: Number(byColumns) });
+  }
+
+  /**
+   * Axes, once an image is there: to whatever is computed from inputs alone ONNX Runtime's parallel mode, which recomputed layers run in,
+   * sees to at once, and would hold all weights in blocks.
+   */
+  #after(axes: Tensor, image: Tensor): Tensor {
+    const key = `${axes.id} ${image.id}`;
+    const known = this.#waiting.get(key);
+    if (known) return known;
+    const ends = [0, 1].map((n) => this.#graph.integers([n, n, n, n]));
+    const first = this.#graph.node("Slice", [image, ...ends], { shape: [one, one, one, one] });
+    const whole = { dtype: "int64", shape: [one] } as const;
+    const number = this.#graph.node("Cast", [this.#squeeze(first, [0, 2, 3], [one])], whole, { to: 7 });
+    const zero = this.#graph.node("Mul", [number, this.#graph.scalar(0, "int64")], whole);
+    const waiting = this.#graph.node("Add", [axes, zero], { dtype: "int64", shape: axes.shape });
+    this.#waiting.set(key, waiting);
+    return waiting;
   }
 
   #natural(value: Value): Tensor {
@@ -189,7 +215,7 @@ export class BlockedWriter {
   }
 
   #reorder(type: string, x: Tensor, shape: Shape, attributes: Record<string, number>): Tensor {
-    return this.#graph.node(type, [x], { shape }, attributes, domain);
+    return this.#graph.node(type, [x], { shape }, attributes, blockDomain);
   }
 
   #unsqueeze(x: Tensor, axes: readonly number[], shape: Shape): Tensor {

@@ -72,11 +72,13 @@ export function emit(
     }
     for (const [output, t] of Object.entries(outputs))
       message(g, 12, (w) => writeValue(w, output, t, graph.float));
-    // Sizes that only the run knows cannot be inferred through reshapes, and memory is planned by them.
-    for (const id of nodes.flatMap((n) => n.outputs)) {
-      const t = graph.values.get(id);
-      if (t?.shape.some((d) => d.free) && !renamed.has(id))
-        message(g, 13, (w) => writeValue(w, id, t, graph.float)); // value_info
+    // Memory is planned by shapes. Sizes that only the run knows cannot be inferred through reshapes, and images in blocks have no rules.
+    for (const { outputs: made, domain } of nodes) {
+      for (const id of made) {
+        const t = graph.values.get(id);
+        const known = domain !== blockDomain && !t?.shape.some((d) => d.free);
+        if (t && !known && !renamed.has(id)) message(g, 13, (w) => writeValue(w, id, t, graph.float)); // value_info
+      }
     }
   });
   for (const [domain, version] of versions) {
@@ -86,11 +88,14 @@ export function emit(
   return writer.finish();
 }
 
+/** Operators on images in blocks of channels (`blocked-writer.ts`). */
+export const blockDomain = "com.microsoft.nchwc";
+
 /** Operator sets by domain. */
 const versions = [
   ["", 21],
   ["com.microsoft", 1],
-  ["com.microsoft.nchwc", 1],
+  [blockDomain, 1],
 ] as const;
 
 /**

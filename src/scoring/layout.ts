@@ -113,7 +113,7 @@ export function layoutOf(
     const given = prompts && up(prompts);
     const own = up(others + 1);
     const scores = counts.tokens.map((n) => Math.max(8, up(n)));
-    const few = !grow && rounding === "few";
+    const few = rounding === "few";
     const least = {
       prompts: given,
       others: few ? own : wholeBlocks(given + own) - given,

@@ -99,6 +99,7 @@ export const likeShapes = (shape: PackShape): PackShape[] =>
 
 function scaled(shape: PackShape, factor: number): PackShape {
   const taken = new Set<number>();
+  /** Primes, as products of them tell what they are made of. */
   const other = (n: number, free = (m: number) => !taken.has(m) && isPrime(m)): number => {
     if (n < 2) return n;
     let found = Math.floor(factor * n) - (factor < 1 ? 1 : 0);
@@ -106,7 +107,7 @@ function scaled(shape: PackShape, factor: number): PackShape {
     if (factor >= 1 || found < 2) for (found = Math.max(found, n) + 1; !free(found);) found++;
     taken.add(found);
     return found;
-  }; // products of primes tell what they are made of
+  };
   /** Numbers the last of which makes whole blocks of them, where it does in the shape. */
   const others = (numbers: readonly number[]): number[] => {
     const total = numbers.reduce((a, b) => a + b, 0);

@@ -4,7 +4,7 @@
  */
 import { blockSize } from "../blocked-products.ts";
 import { Graph } from "../graph.ts";
-import { emit } from "../onnx.ts";
+import { blockDomain, emit } from "../onnx.ts";
 import { dim } from "../tensor.ts";
 import type { Backend } from "./backend.ts";
 
@@ -27,7 +27,7 @@ async function hasBlocks(backend: Backend): Promise<boolean> {
     [x],
     { shape: [one, channels, points, one] },
     { channels_last: 1 },
-    "com.microsoft.nchwc",
+    blockDomain,
   );
   const data = Float32Array.from({ length: points.size * channels.size }, (_, i) => i);
   const result = new Float32Array(data.length);

@@ -13,6 +13,8 @@ const flushToZero = 0x8000 | 0x0040;
 const [registerAt, environmentBytes] = [7, 32];
 /** Calls at once and rounds of them: many enough for each thread to take one. */
 const [callsForEach, rounds] = [4, 4];
+/** Of more threads some may be left as they are. */
+const mostThreads = 16;
 
 let done: Promise<void> | undefined;
 
@@ -33,7 +35,7 @@ async function tellThreads(): Promise<void> {
   if (library.func("int fegetenv(void *environment)")(environment) !== 0) return;
   environment[registerAt] |= flushToZero;
   const set = library.func("int fesetenv(const void *environment)");
-  const threads = Number(process.env.UV_THREADPOOL_SIZE) || 4;
+  const threads = Math.min(Number(process.env.UV_THREADPOOL_SIZE) || 4, mostThreads);
   const call = () => new Promise<void>((resolve) => set.async(environment, () => resolve()));
   for (let i = 0; i < rounds; i++) {
     await Promise.all(Array.from({ length: callsForEach * threads }, call));
