@@ -192,6 +192,16 @@ test("between the products of a gated unit nothing is rearranged", () => {
   ]);
 });
 
+test("weights are rearranged only once the other operand is there: ONNX Runtime's parallel mode would do so at once", () => {
+  const written = withBlockedProducts(cases["a gated unit with all gradients"].build());
+  const constants = new Set(written.graph.constants.map((c) => c.id));
+  const ofWeights = typesOf(written, "Unsqueeze").filter(({ inputs: [x] }) =>
+    ["gate", "up", "down"].includes(x),
+  );
+  expect(ofWeights).toHaveLength(6);
+  for (const { inputs } of ofWeights) expect(constants.has(inputs[1])).toBe(false);
+});
+
 test("a vocabulary's gradient is left as it is where its scores are so many that memory counts", () => {
   const graph = new Graph();
   const [n, m] = [dim("tokens", 2048), dim("vocabulary", 9216)];
