@@ -1,7 +1,7 @@
 /**
  * Large products as pointwise convolutions. ONNX Runtime's kernels for convolutions read and write images in blocks of 16 channels (its
  * operators of the domain com.microsoft.nchwc, "NCHWc"), every number of a block beside the next, where MatMul strides through its operands
- * and passes over its result once for each 128 of the inner dimension: with AVX-512 they are 15 to 25 % faster, and sum in the same order.
+ * and passes over its result once for each 128 of the inner dimension: with AVX-512 they are 15 to 25 % faster, and sum in the same order but for biases.
  * To rearrange operands and results costs about as much as that gains, unless they stay in blocks from one product to the next. So blocked
  * are: gradients of weights, whose operands must be transposed anyway; and products whose results, or whose rows, stay in blocks
  * throughout, as in the gated unit between two matrices; and those so large that rearranging is little beside them. `productOf` says how a
@@ -133,6 +133,11 @@ function planOf(graph: Graph, nodes: readonly GraphNode[], outputs: ReadonlySet<
   };
   for (const node of nodes)
     if (node.type === "Add" && ordinary(node) && node.inputs.every(summand)) sums.add(node.outputs[0]);
+  /** Whether a node wants a transpose as the left operand of a weight's gradient alone: then what it is of will do. */
+  const transposesFor = ({ inputs: [left, ...others], outputs: [out] }: GraphNode, transpose: string) =>
+    possible.get(out)?.filter.value === transposes.get(transpose) &&
+    left === transpose &&
+    !others.includes(transpose);
   const fits = (id: string, user: GraphNode): boolean => {
     const [out] = user.outputs;
     const product = possible.get(out);
@@ -140,7 +145,8 @@ function planOf(graph: Graph, nodes: readonly GraphNode[], outputs: ReadonlySet<
       const { filter, image, gradient } = product;
       return gradient ? id === filter.value || id === image.value : id === image.value && id !== filter.value;
     }
-    if (transposes.has(out)) return uses.get(out)?.every((u) => possible.has(u.outputs[0])) ?? false;
+    if (transposes.has(out))
+      return !outputs.has(out) && (uses.get(out) ?? []).every((u) => transposesFor(u, out));
     if (firsts.has(out) || sums.has(out)) return true;
     return inside.has(out) && numbers(user).every((other) => inside.has(other));
   };
@@ -176,7 +182,7 @@ function productOf(
   if (scaled || Object.keys(others).length > 0) return undefined;
   const [left, right, added] = inputs;
   const [shape, other, own] = [outputs[0], right, added].map((id) => (id ? shapes.get(id) : undefined));
-  if (!shape || !other) return undefined;
+  if (!shape || !other || [...shape, ...other].some((d) => d.free)) return undefined;
   const [m, n] = shape;
   const k = other[transB === 1 ? 1 : 0];
   const wide = (...sizes: readonly number[]) => sizes.every((s) => s >= smallest && s % blockSize === 0);
@@ -196,7 +202,7 @@ function productOf(
       pays: () => true,
     };
   }
-  if (!wide(n.size, k.size) || !many(m.size) || own?.length === 2) return undefined;
+  if (!wide(n.size, k.size) || !many(m.size) || (own && !sameSizes(own, [n]))) return undefined;
   return {
     filter: { value: right, form: columns },
     image: { value: left, form: "columns" },

@@ -19,7 +19,7 @@ interface Value {
   readonly forms: Partial<Record<Form, Tensor>>;
   /** The form it was made in, which it keeps; others are made anew after a while. */
   readonly own: Form;
-  /** Node at which the others were made. */
+  /** Node at which the last of the others was made. */
   made: number;
   /** The numbers of a value in blocks row by row, as an image still: [1, r, 1, c] or [1, r, c, 1]. */
   plain?: Tensor;
@@ -30,7 +30,8 @@ export class BlockedWriter {
   readonly #source: Graph;
   readonly #graph: Graph;
   readonly #plan: Plan;
-  readonly #inputs: ReadonlySet<string>;
+  /** Values that depend on inputs alone: weights, and parts of them. */
+  readonly #given: Set<string>;
   readonly #values = new Map<string, Value>();
   /** Axes that are there only once an image is, by both. */
   readonly #waiting = new Map<string, Tensor>();
@@ -39,7 +40,7 @@ export class BlockedWriter {
   constructor(source: Graph, plan: Plan) {
     this.#source = source;
     this.#plan = plan;
-    this.#inputs = new Set(source.inputs.map((t) => t.id));
+    this.#given = new Set([...source.inputs, ...source.constants].map((t) => t.id));
     this.#graph = new Graph(source.float, source.standard, "#blocked ");
     this.#graph.inputs.push(...source.inputs);
     this.#graph.constants.push(...source.constants);
@@ -130,7 +131,9 @@ export class BlockedWriter {
     if (transposes.has(out) && this.#plan.inside.has(node.inputs[0])) return;
     const inputs = node.inputs.map((id) => (this.#values.has(id) ? this.#form(id, "natural").id : id));
     this.#graph.nodes.push({ ...node, inputs });
+    const given = node.inputs.every((id) => id === "" || this.#given.has(id));
     for (const id of node.outputs) {
+      if (given) this.#given.add(id);
       const t = this.#source.values.get(id);
       if (!t) continue;
       this.#graph.values.set(id, t);
@@ -148,12 +151,12 @@ export class BlockedWriter {
     return this.#values.get(id)?.shape ?? this.#source.values.get(id)?.shape ?? [];
   }
 
-  /** A value in a form. Made anew, an input of the program is rearranged only once `behind` is there. */
+  /** A value in a form. What depends on inputs alone is rearranged only once `behind` is there. */
   #form(id: string, wanted: Form, behind?: Tensor): Tensor {
     const value = this.#value(id);
     const known = value.forms[wanted];
     if (known && (wanted === value.own || this.#node - value.made <= heldFor)) return known;
-    const wait = this.#inputs.has(id) ? behind : undefined;
+    const wait = this.#given.has(id) ? behind : undefined;
     const made =
       wanted === "natural" ? this.#natural(value) : this.#blocked(this.#form(id, "natural"), wanted, wait);
     value.forms[wanted] = made;

@@ -24,19 +24,27 @@ export function flushDenormals(): Promise<void> {
   return done;
 }
 
-async function tellThreads(): Promise<void> {
-  let library: ReturnType<typeof koffi.load>;
+/** Functions of glibc; undefined with another C library. */
+function mathLibrary() {
   try {
-    library = koffi.load("libm.so.6");
+    const library = koffi.load("libm.so.6");
+    return {
+      get: library.func("int fegetenv(void *environment)"),
+      set: library.func("int fesetenv(const void *environment)"),
+    };
   } catch {
-    return; // another C library
+    return undefined;
   }
+}
+
+async function tellThreads(): Promise<void> {
+  const library = mathLibrary();
+  if (!library) return;
   const environment = new Uint32Array(environmentBytes / 4);
-  if (library.func("int fegetenv(void *environment)")(environment) !== 0) return;
+  if (library.get(environment) !== 0) return;
   environment[registerAt] |= flushToZero;
-  const set = library.func("int fesetenv(const void *environment)");
   const threads = Math.min(Number(process.env.UV_THREADPOOL_SIZE) || 4, mostThreads);
-  const call = () => new Promise<void>((resolve) => set.async(environment, () => resolve()));
+  const call = () => new Promise<void>((resolve) => library.set.async(environment, () => resolve()));
   for (let i = 0; i < rounds; i++) {
     await Promise.all(Array.from({ length: callsForEach * threads }, call));
     for (let k = 0; k < callsForEach * threads; k++) await call(); // they take turns

@@ -161,7 +161,8 @@ export interface ProductOptions {
 /**
  * scale · aᵀ b in the shape of `like`, plus `before` where it is given. The transpose is made once and for itself, where it is not much
  * larger than the gradient: a product with transA makes it anew for every block of columns, which costs 8 to 20 % where there are a
- * thousand tokens (`sessionOptions` keeps them apart). Large products are written onto what they are added to, without memory of their own.
+ * thousand tokens (`sessionOptions` keeps them apart). Large products are written onto what they are added to, without memory of their own,
+ * unless they are blocked (`blocked-products.ts`).
  */
 export function productOnto(
   [a, b]: readonly [Tensor, Tensor],
