@@ -8,6 +8,7 @@
  * product is a convolution.
  */
 import { BlockedWriter } from "./blocked-writer.ts";
+import { elementwiseTypes } from "./elementwise-types.ts";
 import type { Constant, Graph, GraphNode } from "./graph.ts";
 import { needed } from "./onnx.ts";
 import type { Built } from "./program.ts";
@@ -32,19 +33,7 @@ const moving = 400;
 /** Numbers of the largest matrix that is rearranged for one product alone: with scores of a vocabulary most memory is held as it is. */
 const mostMoved = 10e6;
 
-/** Operations that take numbers one by one, in whatever order they are. */
-const elementwise = new Set([
-  "Add",
-  "Sub",
-  "Mul",
-  "Div",
-  "Neg",
-  "Exp",
-  "Sigmoid",
-  "Tanh",
-  "Relu",
-  "QuickGelu",
-]);
+const elementwise = new Set(elementwiseTypes);
 
 /**
  * How a matrix [r, c] lies in memory: row by row; as an image of c channels and r points, `columns`, [c/16, r, 16]; or of r channels and

@@ -3,6 +3,7 @@
  * from the last results backwards, outputs allocated when a node runs and freed after their last use, elementwise results written over
  * operands that nobody needs any more.
  */
+import { elementwiseTypes } from "./elementwise-types.ts";
 import type { Graph, GraphNode } from "./graph.ts";
 import { needed } from "./onnx.ts";
 import { takenApart } from "./pieces.ts";
@@ -12,22 +13,8 @@ import type { Tensor } from "./tensor.ts";
 const aliases = new Set(["Reshape", "Identity", "Squeeze", "Unsqueeze", "Flatten"]);
 /** Operations that may write over an operand. */
 const inPlace = new Set([
-  ...[
-    "Add",
-    "Sub",
-    "Mul",
-    "Div",
-    "Neg",
-    "Exp",
-    "Log",
-    "Sqrt",
-    "Tanh",
-    "Sigmoid",
-    "Reciprocal",
-    "Clip",
-    "Abs",
-  ],
-  ...["Softmax", "LogSoftmax", "Relu", "Max", "Min", "Where", "Cos", "Sin", "QuickGelu"],
+  ...elementwiseTypes,
+  ...["Softmax", "LogSoftmax", "Max", "Min", "Where", "Cos", "Sin", "Clip"],
 ]);
 
 /** What the arena needs beyond the values that are alive: pieces between them, and its own notes. */

@@ -1,5 +1,5 @@
 /**
- * Writes a graph as an ONNX ModelProto (onnx/onnx.proto3, IR version 10, opset 21, plus com.microsoft 1).
+ * Writes a graph as an ONNX ModelProto (onnx/onnx.proto3, IR version 10, opset 21, plus com.microsoft and its nchwc 1).
  * Field numbers stand beside the calls; the protobuf encoding itself is @bufbuild/protobuf's.
  */
 import { BinaryWriter } from "@bufbuild/protobuf/wire";
@@ -72,7 +72,7 @@ export function emit(
     }
     for (const [output, t] of Object.entries(outputs))
       message(g, 12, (w) => writeValue(w, output, t, graph.float));
-    // Memory is planned by shapes. Sizes that only the run knows cannot be inferred through reshapes, and images in blocks have no rules.
+    // Memory is planned by shapes. Sizes that only the run knows cannot be inferred through reshapes, and need not be for images in blocks.
     for (const { outputs: made, domain } of nodes) {
       for (const id of made) {
         const t = graph.values.get(id);
