@@ -5,7 +5,16 @@
  */
 import type { Scorable } from "../data/token-row.ts";
 import { wholeBlocks } from "../engine/blocked-products.ts";
-import { type PackShape, finelyRoundedUp, holds, layerCost, roundedUp, union, upTo8 } from "./pack-shape.ts";
+import {
+  type PackShape,
+  finelyRoundedUp,
+  holds,
+  layerCost,
+  roundedUp,
+  tokensOfShape,
+  union,
+  upTo8,
+} from "./pack-shape.ts";
 import {
   type RoleLayout,
   type Segment,
@@ -75,6 +84,12 @@ function inWholeBlocks(numbers: readonly number[]): number[] {
   return numbers.map((n, k) => (k === numbers.length - 1 ? n + wholeBlocks(total) - total : n));
 }
 
+/**
+ * Tokens, and slots of the first row of attention, that are kept for padding: one, which all padding shares; or none, where there is no
+ * padding, as with rows that were all cut to the same length.
+ */
+const spares = [1, 0];
+
 /** Prompts for several completions may be cut into so many parts. */
 const cuttings = [1, 2, 3, 4];
 
@@ -96,9 +111,18 @@ export function layoutOf(
   const [first, second] = cuts;
   const different = second && second.segments.length > first.segments.length ? cuts : [first];
   let best:
-    | { cost: number; shape: PackShape; from?: PackShape; cut: Cut; spans: Span[]; shared: boolean }
+    | {
+        cost: number;
+        shape: PackShape;
+        from?: PackShape;
+        cut: Cut;
+        spans: Span[];
+        shared: boolean;
+        spare: number;
+      }
     | undefined;
-  for (const [i, cut] of different.entries()) {
+  const ways = different.flatMap((cut, i) => spares.map((spare) => ({ cut, i, spare })));
+  for (const { cut, i, spare } of ways) {
     const { segments, counts } = cut;
     const { prompts, others } = tokenCounts(segments);
     const known = new Map<number, Span[]>();
@@ -111,7 +135,7 @@ export function layoutOf(
     };
     const up = grow ? upTo8 : rounders[rounding];
     const given = prompts && up(prompts);
-    const own = up(others + 1);
+    const own = up(others + spare);
     const scores = counts.tokens.map((n) => Math.max(8, up(n)));
     const few = rounding === "few";
     const least = {
@@ -121,41 +145,43 @@ export function layoutOf(
       units: roles.map((role, k) => (role.many ? roundedUp(counts.units[k]) : slots)),
       records: slots,
     };
-    const exact = { ...least, prompts, others: others + 1, scored: counts.tokens };
+    const exact = { ...least, prompts, others: others + spare, scored: counts.tokens };
     const looks = ({ queries }: { queries: number }) => looksOf(segments, queries);
     const holding = grow ? [] : shapes.filter((s) => holds(s, { ...exact, copies: looks(s) }));
     const wanted: { shape: PackShape; from?: PackShape }[] = grow
       ? shapes.flatMap((from) => {
-          const [size] = rowSizes(spansIn(from), rounding);
+          const [size] = rowSizes(spansIn(from), rounding, spare);
           const shape = union(from, { ...least, ...size, copies: looks(from), rows: 0 });
           return shape ? [{ shape, from }] : [];
         })
       : holding.length > 0
         ? holding.map((from) => ({ shape: from, from }))
         : cutLengths(segments)
-            .flatMap((queries) => rowSizes(spansIn({ queries }), rounding))
+            .flatMap((queries) => rowSizes(spansIn({ queries }), rounding, spare))
             .map((s) => ({ shape: { ...least, ...s, copies: looks(s), rows: 0 } }));
     for (const { shape: candidate, from } of wanted) {
+      if (spare === 0 && (prompts + others) % candidate.queries !== 0) continue; // not full
       const spans = spansIn(candidate);
-      const rows = rowsFor(spans, candidate);
+      const rows = rowsFor(spans, candidate, spare);
       if (rows === undefined || (holding.length > 0 && rows > candidate.rows)) continue;
       const shape =
         rows <= candidate.rows
           ? candidate
           : { ...candidate, rows: rounding === "none" ? rows : roundedUp(rows, 8) };
+      if (spare === 0 && !isFull(shape, spans, prompts + others)) continue;
       // What a shape grows by, other batches pay for too.
       const cost = layerCost(shape, hidden) * (grow ? 2 : 1) - (grow && from ? layerCost(from, hidden) : 0);
       // A shape that there is a program for goes before one of the batch's own.
       const better = !best || (from && !best.from) || (!best.from === !from && cost < best.cost);
-      if (better) best = { cost, shape, from, cut, spans, shared: !apart && i === 0 };
+      if (better) best = { cost, shape, from, cut, spans, shared: !apart && i === 0, spare };
     }
   }
   // A shape that holds the numbers may still be too small for the rows: then the batch gets one of its own.
   if (!best) return layoutOf(records, roles, { slots, hidden, apart, rounding });
-  const { shape, from, cut, spans, shared } = best;
+  const { shape, from, cut, spans, shared, spare } = best;
   const { segments, counts } = cut;
   const { prompts, others } = tokenCounts(segments);
-  const placed = place(spans, shape);
+  const placed = place(spans, shape, spare);
   return { shape, from, segments, spans: placed, owners: counts.owners, shared, tokens: prompts + others };
 }
 
@@ -169,10 +195,22 @@ function cutLengths(segments: readonly Segment[]): number[] {
   return [...new Set(cuttings.map((n) => Math.max(others, Math.ceil(longest / n))))];
 }
 
-/** Lengths of rows to choose among. One slot more than the longest needs: the first row keeps one for padding. */
-function rowSizes(spans: readonly Span[], rounding: Rounding) {
+/** Whether nothing of a shape is padding: no token, no query, and no key that a token of a shared prompt would have for want of another. */
+function isFull(shape: PackShape, spans: readonly Span[], tokens: number): boolean {
+  const [queries, keys] = [spans.map((s) => s.queries), spans.map((s) => s.keys)].map((all) =>
+    all.reduce((a, b) => a + b, 0),
+  );
+  return (
+    tokensOfShape(shape) === tokens &&
+    shape.rows * shape.queries === queries &&
+    shape.copies * shape.prompts === keys - shape.others
+  );
+}
+
+/** Lengths of rows to choose among; where there is padding one more than the longest needs, as the first row keeps one for it. */
+function rowSizes(spans: readonly Span[], rounding: Rounding, spare: number) {
   const fine = rounding !== "few";
-  const longest = (of: (s: Span) => number) => Math.max(0, ...spans.map(of)) + 1;
+  const longest = (of: (s: Span) => number) => Math.max(0, ...spans.map(of)) + spare;
   const sizes = (n: number) => {
     const found = stretches[fine ? "fine" : "few"].map((f) => finelyRoundedUp(Math.ceil(n * f)));
     return [...new Set(fine ? [upTo8(n), ...found.slice(1)] : found)];
@@ -184,12 +222,13 @@ function rowSizes(spans: readonly Span[], rounding: Rounding) {
 type RowSize = Pick<PackShape, "queries" | "keys">;
 
 /**
- * First fit: each span, in the order given, into the first row with room, which is handed to `at`. The first row keeps its last slots for
- * padding. Returns the number of rows; undefined where a span is longer than a row.
+ * First fit: each span, in the order given, into the first row with room, which is handed to `at`. The first row keeps its last `spare`
+ * slots for padding. Returns the number of rows; undefined where a span is longer than a row.
  */
 function rowsFor(
   spans: readonly Span[],
   size: RowSize,
+  spare: number,
   at?: (span: Span, row: number, firstQuery: number, firstKey: number) => void,
 ): number | undefined {
   const [queries, keys] = [[0], [0]];
@@ -198,7 +237,7 @@ function rowsFor(
     if (span.queries > size.queries || span.keys > size.keys) return undefined;
     let row = 0;
     for (; row < queries.length; row++) {
-      const padding = row === 0 ? 1 : 0;
+      const padding = row === 0 ? spare : 0;
       if (
         queries[row] + span.queries + padding <= size.queries &&
         keys[row] + span.keys + padding <= size.keys
@@ -217,9 +256,9 @@ function rowsFor(
 }
 
 /** Each span in its row. */
-function place(spans: readonly Span[], size: RowSize): PlacedSpan[] {
+function place(spans: readonly Span[], size: RowSize, spare: number): PlacedSpan[] {
   const placed: PlacedSpan[] = [];
-  rowsFor(spans, size, (span, row, firstQuery, firstKey) =>
+  rowsFor(spans, size, spare, (span, row, firstQuery, firstKey) =>
     placed.push({ ...span, row, firstQuery, firstKey }),
   );
   return placed;

@@ -7,7 +7,7 @@ import { blockSize, fewestBlockedRows } from "../engine/blocked-products.ts";
 export interface PackShape {
   /** Tokens of prompts that stand once for several completions. */
   readonly prompts: number;
-  /** All other tokens, of which the last is padding. */
+  /** All other tokens; what is padding stands last. */
   readonly others: number;
   /**
    * Rows of attention that may look at a token of those prompts: its own, those of later parts, and one for each completion; 0 without such

@@ -1,5 +1,6 @@
 /** Packing: padded, packed and shared-prompt layouts are the same numbers, and layouts depend on the rows alone. */
 import { describe, expect, test } from "vitest";
+import type { TensorArray } from "../engine/backends/backend.ts";
 import { openBackend } from "../engine/backends/open.ts";
 import { gradients } from "../engine/gradient.ts";
 import { Graph } from "../engine/graph.ts";
@@ -10,7 +11,7 @@ import { evaluate } from "../engine/program.ts";
 import { random } from "../engine/random.ts";
 import type { Tensor } from "../engine/tensor.ts";
 import { declareModel, modelArrays } from "../models/declare.ts";
-import { newLanguageModel } from "../models/language-model.ts";
+import { type LanguageModel, newLanguageModel } from "../models/language-model.ts";
 import { ropeFromConfig } from "../nn/rotary.ts";
 import { layoutOf } from "./layout.ts";
 import { roundedUp } from "./pack-shape.ts";
@@ -40,6 +41,16 @@ const rowOf = ({ prompt, completions: [chosen, rejected] }: Tree) => ({
   trees: [{ prompt, branches: [[{ role: "chosen", ids: chosen }], [{ role: "rejected", ids: rejected }]] }],
 });
 const small = rowOf({ prompt: [5, 6, 7], completions: [[8, 9], [4]] });
+
+/** A record with completions of as many tokens, of a prompt of `prompt` tokens. */
+const full = (completions: readonly number[], prompt: number) => ({
+  trees: [
+    {
+      prompt: ids(prompt),
+      branches: completions.map((n, i) => [{ role: roles[i].name, ids: ids(n) }]),
+    },
+  ],
+});
 
 /** The tokens that each token looks at, by its rows of attention. */
 function looks(batch: PackedBatch): Map<number, number[]> {
@@ -130,6 +141,30 @@ describe("layout", () => {
     }
     expect(all.keyTokens[keys - 1]).toBe(padding);
   });
+  test.each([
+    [
+      "no prompts",
+      [full([0], 16), full([0], 16)],
+      { prompts: 0, others: 32, rows: 2, queries: 16, keys: 16 },
+    ],
+    [
+      "shared prompts",
+      [full([8, 8], 8), full([8, 8], 8)],
+      { prompts: 16, others: 32, rows: 6, queries: 8, keys: 16, copies: 3 },
+    ],
+  ])("rows that fill their places have no padding: %s", (_, rows, shape) => {
+    for (const rounding of ["none", "fine", "few"] as const) {
+      const all = pack(rows, roles, rope, { rounding });
+      expect(all.shape).toMatchObject(shape);
+      expect(all.tokens).toBe(shape.prompts + shape.others);
+      expect([...looks(all).keys()]).toHaveLength(all.tokens);
+    }
+    // One token fewer, and there is padding again.
+    const [{ trees }, ...others] = rows;
+    const shorter = trees.map((t) => ({ ...t, branches: [[{ role: "chosen", ids: ids(7) }]] }));
+    const some = pack([{ trees: shorter }, ...others], roles, rope, { rounding: "none" });
+    expect(some.shape.prompts + some.shape.others).toBe(some.tokens + 1);
+  });
   test("the same rows give the same layout, and sizes are few", () => {
     const all = trees.map(rowOf);
     expect(pack(all, roles, rope)).toEqual(pack(all, roles, rope));
@@ -139,6 +174,29 @@ describe("layout", () => {
     for (let n = 65; n <= 1000; n++) expect(roundedUp(n) / n).toBeLessThanOrEqual(1.25);
   });
 });
+
+/** Gradients of the difference of both roles' sums. */
+async function gradientsOf(model: LanguageModel, batch: PackedBatch) {
+  const graph = new Graph();
+  const declared = declareModel(graph, model);
+  const scores = scoreText(graph, model.architecture, declared.weights, batch.shape, roles);
+  const sums = scores.roles.map(({ logps, segments, units }) => segmentSum(logps, segments, units));
+  const outputs: Record<string, Tensor> = {};
+  gradients(sum(sub(sums[0], sums[1])), declared.trained).forEach((g, i) => {
+    if (g) outputs[`gradient/${declared.trained[i].id}`] = g;
+  });
+  return evaluate(model.backend, graph, outputs, { ...modelArrays(model), ...batchArrays(batch, roles) });
+}
+
+/** Within 2e-5 of the largest of each. */
+function expectClose(found: Record<string, TensorArray>, wanted: Record<string, TensorArray>): void {
+  for (const [name, values] of Object.entries(wanted)) {
+    const largest = Math.max(...Array.from(values as Float32Array, Math.abs));
+    (found[name] as Float32Array).forEach((v, i) =>
+      expect(Math.abs(v - Number(values[i])), `${name}[${i}]`).toBeLessThan(2e-5 * largest),
+    );
+  }
+}
 
 describe("scores", () => {
   const sizes = {
@@ -179,27 +237,35 @@ describe("scores", () => {
     ["long, which are cut", longTrees],
   ])("gradients are those of prompts that stand with each completion: prompts are %s", async (_, given) => {
     const model = newLanguageModel({ ...sizes, model_type: "llama" }, 1, await openBackend());
-    const gradientsOf = async (apart: boolean) => {
+    const laid = (apart: boolean) => {
       const batch = pack(given.map(rowOf), roles, model.architecture.rope, { apart });
       expect(batch.shared).toBe(!apart);
-      const graph = new Graph();
-      const declared = declareModel(graph, model);
-      const scores = scoreText(graph, model.architecture, declared.weights, batch.shape, roles);
-      const sums = scores.roles.map(({ logps, segments, units }) => segmentSum(logps, segments, units));
-      const outputs: Record<string, Tensor> = {};
-      gradients(sum(sub(sums[0], sums[1])), declared.trained).forEach((g, i) => {
-        if (g) outputs[`gradient/${declared.trained[i].id}`] = g;
-      });
-      return evaluate(model.backend, graph, outputs, { ...modelArrays(model), ...batchArrays(batch, roles) });
+      return batch;
     };
-    const [shared, apart] = [await gradientsOf(false), await gradientsOf(true)];
+    const [shared, apart] = [await gradientsOf(model, laid(false)), await gradientsOf(model, laid(true))];
     expect(Object.keys(shared)).toHaveLength(model.architecture.parameters.length);
-    for (const [name, values] of Object.entries(apart)) {
-      const largest = Math.max(...Array.from(values as Float32Array, Math.abs));
-      (shared[name] as Float32Array).forEach((v, i) =>
-        expect(Math.abs(v - Number(values[i])), `${name}[${i}]`).toBeLessThan(2e-5 * largest),
-      );
-    }
+    expectClose(shared, apart);
+  });
+  test.each([
+    ["one completion", [full([8], 8), full([8], 8)]],
+    ["shared prompts", [full([8, 8], 8), full([8, 8], 8)]],
+  ])("gradients without padding are those with padding: %s", async (_, rows) => {
+    const model = newLanguageModel({ ...sizes, model_type: "llama" }, 1, await openBackend());
+    const own = pack(rows, roles, model.architecture.rope, { rounding: "none" });
+    const { shape } = own;
+    const larger = {
+      ...shape,
+      prompts: shape.prompts + (shape.prompts && 3),
+      others: shape.others + 5,
+      copies: shape.copies + (shape.copies && 1),
+      queries: shape.queries + 8,
+      keys: shape.keys + 8,
+    };
+    const padded = pack(rows, roles, model.architecture.rope, { shapes: [larger] });
+    expect(padded.shape).toEqual(larger);
+    expect(own.shape.prompts + own.shape.others).toBe(own.tokens);
+    const [found, wanted] = [await gradientsOf(model, own), await gradientsOf(model, padded)];
+    expectClose(found, wanted);
   });
   test("a window counts positions of the token's own sequence, and one as long as the row changes nothing", async () => {
     const backend = await openBackend();

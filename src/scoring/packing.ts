@@ -22,7 +22,7 @@ export interface PackedBatch {
   readonly sin: Float32Array;
   /** [rows, 1, queries, keys]: 0 where a token may look, -1e9 elsewhere. */
   readonly mask: Float32Array;
-  /** [rows, queries] and [rows, keys]: the token in each slot of attention; padding has the last one, which is padding too. */
+  /** [rows, queries] and [rows, keys]: the token in each slot of attention; padding has the last one, which is padding too wherever a query is. */
   readonly queryTokens: BigInt64Array;
   readonly keyTokens: BigInt64Array;
   /** [tokens]: the query slot of each token; for padding one that no token has. */

@@ -51,7 +51,7 @@ test.each([1, 2, 4])(
       for (const { rows, slots } of pieces) {
         const { shape, tokens } = layouts.pack(rows, slots);
         expect(tokens).toBe(tokensIn(rows));
-        expect(tokensOfShape(shape)).toBe(wholeBlocks(tokens + 1)); // one of padding
+        expect([tokens, wholeBlocks(tokens + 1)]).toContain(tokensOfShape(shape)); // without padding, or with one more
         expect(tokensOfShape(shape)).toBeLessThanOrEqual(largest);
       }
     }
