@@ -70,6 +70,8 @@ export interface Plan {
   readonly inside: ReadonlySet<string>;
   /** Sums of products that are added up in blocks, whoever wants them. */
   readonly sums: ReadonlySet<string>;
+  /** Products that are begun with what they are added to, and so are the sums: by their names what that is. */
+  readonly onto: ReadonlyMap<string, string>;
   /** What transposes are of. */
   readonly transposes: ReadonlyMap<string, string>;
   /** Values that are the first number of another, which is the first in every form (`after` waits for values so). */
@@ -101,7 +103,7 @@ function planOf(graph: Graph, nodes: readonly GraphNode[], outputs: ReadonlySet<
     if (takesFirst(node, constants, shapes)) firsts.add(out);
   }
   const [inside, sums] = [new Set<string>(), new Set<string>()];
-  if (possible.size === 0) return { products: possible, inside, sums, transposes, firsts };
+  if (possible.size === 0) return { products: possible, inside, sums, onto: new Map(), transposes, firsts };
 
   const numbers = (node: GraphNode) => node.inputs.filter((id) => shapes.get(id)?.length !== 0); // not one for all
   const ordinary = (node: GraphNode) =>
@@ -148,11 +150,24 @@ function planOf(graph: Graph, nodes: readonly GraphNode[], outputs: ReadonlySet<
     before = inside.size;
     for (const id of [...inside].reverse()) if (!stays(id)) inside.delete(id);
   }
-  const products = [...possible].filter(
-    ([out, { gradient, image, pays }]) =>
-      gradient || pays(shared.has(image.value)) || inside.has(out) || inside.has(image.value),
+  const products = new Map(
+    [...possible].filter(
+      ([out, { gradient, image, pays }]) =>
+        gradient || pays(shared.has(image.value)) || inside.has(out) || inside.has(image.value),
+    ),
   );
-  return { products: new Map(products), inside, sums, transposes, firsts };
+  // The later of two operands, where it is a product: the other is there by then.
+  const places = new Map(nodes.flatMap((node, i) => node.outputs.map((id) => [id, i])));
+  const onto = new Map<string, string>();
+  for (const {
+    inputs,
+    outputs: [out],
+  } of nodes) {
+    if (!sums.has(out)) continue;
+    const [before, last] = [...inputs].sort((a, b) => (places.get(a) ?? 0) - (places.get(b) ?? 0));
+    if (before !== last && products.has(last)) onto.set(last, before);
+  }
+  return { products, inside, sums, onto, transposes, firsts };
 }
 
 /**

@@ -84,10 +84,15 @@ export class BlockedWriter {
       [outer, inner, one, one],
     );
     const [m, n] = shape;
-    const operands = [points, flat, ...(bias ? [this.#form(bias, "natural")] : [])];
+    const addedTo = this.#plan.onto.get(out);
     const y = this.#graph.node(
       "Conv",
-      operands,
+      [
+        points,
+        flat,
+        bias === undefined ? undefined : this.#form(bias, "natural"),
+        addedTo === undefined ? undefined : this.#form(addedTo, "columns"),
+      ],
       { shape: result === "columns" ? [one, n, m, one] : [one, m, n, one] },
       { kernel_shape: [1, 1] },
       blockDomain,
@@ -106,6 +111,11 @@ export class BlockedWriter {
   #within({ type, inputs, outputs, attributes, domain: of }: GraphNode): boolean {
     const [out] = outputs;
     const shape = this.#shapeOf(out);
+    const whole = inputs.find((id) => this.#plan.sums.has(out) && this.#plan.onto.has(id));
+    if (whole !== undefined) {
+      this.#add(out, "columns", this.#form(whole, "columns"), shape);
+      return true;
+    }
     if (this.#plan.inside.has(out) || this.#plan.sums.has(out)) {
       const operands = inputs.map((id) =>
         this.#form(id, this.#shapeOf(id).length === 0 ? "natural" : "columns"),

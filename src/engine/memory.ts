@@ -11,7 +11,7 @@ import type { Tensor } from "./tensor.ts";
 
 /** Results that are their first input in another shape. */
 const aliases = new Set(["Reshape", "Identity", "Squeeze", "Unsqueeze", "Flatten"]);
-/** Operations that may write over an operand. */
+/** Operations that may write over an operand; a convolution may over what it is added to, its fourth. */
 const inPlace = new Set([
   ...elementwiseTypes,
   ...["Softmax", "LogSoftmax", "Max", "Min", "Where", "Cos", "Sin", "Clip"],
@@ -72,8 +72,8 @@ function reused(
 ): Buffer | undefined {
   if (output > 0) return undefined;
   if (aliases.has(type)) return given[0];
-  if (!inPlace.has(type)) return undefined;
-  return given.find((b) => b?.uses === 1 && b.bytes === bytes[0]);
+  const over = type === "Conv" ? given.slice(3) : inPlace.has(type) ? given : [];
+  return over.find((b) => b?.uses === 1 && b.bytes === bytes[0]);
 }
 
 /**
