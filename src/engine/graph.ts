@@ -41,6 +41,14 @@ export interface TapeEntry {
   readonly backward: (dy: Tensor, context: BackwardContext) => readonly InputGradient[];
 }
 
+/** How an index [n] is sorted, both [n] int64. */
+export interface Sorted {
+  /** The places of the index by their values, equal ones in their order. */
+  readonly order: Tensor;
+  /** For each place of that order the first with the same value. */
+  readonly first: Tensor;
+}
+
 /** Bytes of one element. */
 export function bytesOf(dtype: DType, float: FloatType): number {
   const size: Record<DType, number> = {
@@ -73,6 +81,8 @@ export class Graph {
   readonly remakes = new Map<string, (dependency: Tensor) => Tensor>();
   /** Values that are others one after another along their first dimension, where they may be taken down in pieces (`pieces.ts`). */
   readonly pieces = new Map<string, readonly Tensor[]>();
+  /** Indices of which it is known how they are sorted, by their names. */
+  readonly sorted = new Map<string, Sorted>();
   /** Every value that a node makes, by its name. */
   readonly values = new Map<string, Tensor>();
   readonly #prefix: string;
@@ -82,6 +92,15 @@ export class Graph {
     this.float = float;
     this.standard = standard;
     this.#prefix = prefix;
+  }
+
+  /** Inputs `name`, `name/order` and `name/first`: an index, and how it is sorted (`sortedPlaces`). */
+  sortedIndex(name: string, along: Dim): Tensor {
+    const [index, order, first] = ["", "/order", "/first"].map((end) =>
+      this.input(name + end, "int64", [along]),
+    );
+    this.sorted.set(name, { order, first });
+    return index;
   }
 
   /** A named input; its array is bound before a run. */

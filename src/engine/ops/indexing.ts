@@ -5,6 +5,7 @@
 import { type Dim, type Tensor, dim, relabel, shapeError, showShape } from "../tensor.ts";
 import { inPieces, piecesOf } from "../pieces.ts";
 import { mul } from "./elementwise.ts";
+import { sumRows } from "./row-sums.ts";
 import { expand, reshape } from "./shape.ts";
 
 /** Zeros of the shape of `like`, made at run time: a folded constant would be kept inside the program. */
@@ -66,6 +67,8 @@ export function gatherRows(x: Tensor, index: Tensor): Tensor {
   return graph.record(y, [x], (dy, { soFar }) => {
     // A tied head has made a gradient of this size already: add into it.
     const before = soFar(x);
+    const sorted = graph.sorted.get(index.id);
+    if (!before && sorted && x.rank === 2) return [relabel(sumRows(dy, index, sorted, x.shape[0]), x.shape)];
     if (!before) return [scatterAddRows(zerosLike(x), index, dy)];
     const pieces = piecesOf(before);
     return [
