@@ -11,6 +11,7 @@ import { onnxType } from "../onnx.ts";
 import type { Backend, Binding, CompileOptions, Session, TensorValue } from "./backend.ts";
 import { trimHeaps } from "./heap-trim.ts";
 import { libraryPath } from "./runtime-library.ts";
+import { cutIntoShares } from "./work-shares.ts";
 
 // Shaders are compiled within calls, by code that recurses deeper than koffi's 128 kB for calls on other threads.
 koffi.config({ async_stack_size: 4 * 2 ** 20 });
@@ -48,6 +49,8 @@ const table = {
   SetGlobalInterOpNumThreads: [148, "void *options, int threads"],
   SetGlobalSpinControl: [149, "void *options, int spin"],
   SetGlobalDenormalAsZero: [155, "void *options"],
+  SetGlobalCustomCreateThreadFn: [199, "void *options, void *create"],
+  SetGlobalCustomJoinThreadFn: [201, "void *options, void *join"],
   CreateArenaCfgV2: [164, "void *keys, void *values, size_t n, _Out_ void **arena"],
 } as const satisfies Record<string, readonly [number, string]>;
 
@@ -115,12 +118,19 @@ function open({
   };
 
   const threading = made(api.CreateThreadingOptions);
-  check(api.SetGlobalIntraOpNumThreads(threading, threads));
+  const poolIsThere = cutIntoShares(threads, {
+    setThreads: (count) => check(api.SetGlobalIntraOpNumThreads(threading, count)),
+    setThreadFunctions: (create, join) => {
+      check(api.SetGlobalCustomCreateThreadFn(threading, create));
+      check(api.SetGlobalCustomJoinThreadFn(threading, join));
+    },
+  });
   check(api.SetGlobalInterOpNumThreads(threading, 1)); // no thread beside the caller's
   check(api.SetGlobalSpinControl(threading, spin ? 1 : 0));
   check(api.SetGlobalDenormalAsZero(threading));
   const fatalOnly = 4; // errors are thrown, they need not be printed too
   const env = made(api.CreateEnvWithGlobalThreadPools, fatalOnly, "prefopt", threading);
+  poolIsThere();
   const [arenaMemory, deviceMemory] = [
     made(api.CreateCpuMemoryInfo, 1, 0),
     made(api.CreateCpuMemoryInfo, 0, 0),
