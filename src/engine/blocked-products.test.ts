@@ -5,7 +5,8 @@ import { openBackend } from "./backends/open.ts";
 import { wholeBlocks, withBlockedProducts } from "./blocked-products.ts";
 import { gradients } from "./gradient.ts";
 import { Graph } from "./graph.ts";
-import { needed } from "./onnx.ts";
+import { peakBytes } from "./memory.ts";
+import { blockDomain, needed } from "./onnx.ts";
 import { add, mul } from "./ops/elementwise.ts";
 import { gatedSilu } from "./ops/gated.ts";
 import { linear, linearInOut, productOnto } from "./ops/matmul.ts";
@@ -178,6 +179,31 @@ describe.each(Object.entries(cases))("%s", (_, { build, products }) => {
       expect(worst / size, name).toBeLessThan(1e-5);
     }
   });
+});
+
+test("a product is begun with what it is added to, over its memory", () => {
+  const written = withBlockedProducts(
+    cases["several maps of one value, whose gradients are added up"].build(),
+  );
+  const begun = typesOf(written, "Conv").filter(({ inputs }) => (inputs[3] ?? "") !== "");
+  expect(begun).toHaveLength(2);
+  const added = typesOf(written, "Add").map((node) => written.graph.values.get(node.outputs[0])?.elements);
+  expect(added).not.toContain(640 * hidden.size);
+  // x, y and y + xw: the sum takes no place of its own.
+  const graph = new Graph();
+  const image = [dim("one", 1), hidden, dim("tokens", 640), dim("also one", 1)];
+  const x = graph.input("x", "float", image);
+  const filters = graph.input("w", "float", [hidden, hidden, image[0], image[3]]);
+  const product = (onto?: Tensor) =>
+    graph.node(
+      "Conv",
+      [x, filters, undefined, onto],
+      { shape: image },
+      { kernel_shape: [1, 1] },
+      blockDomain,
+    );
+  const sum = product(product());
+  expect(peakBytes(graph, { y: add(sum, 1) })).toBe(4 * x.elements);
 });
 
 test("between the products of a gated unit nothing is rearranged", () => {

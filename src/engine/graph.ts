@@ -41,12 +41,17 @@ export interface TapeEntry {
   readonly backward: (dy: Tensor, context: BackwardContext) => readonly InputGradient[];
 }
 
-/** How an index [n] is sorted, both [n] int64. */
+/** How an index [n] is sorted: its places by their values, equal ones side by side, in blocks, a place of padding before them and some behind. */
 export interface Sorted {
-  /** The places of the index by their values, equal ones in their order. */
-  readonly order: Tensor;
-  /** For each place of that order the first with the same value. */
+  /** [n] int64: where in that order the value of each place begins. */
   readonly first: Tensor;
+  /** [blocks, rows] int64: the places in that order; 0 for padding. */
+  readonly places: Tensor;
+  /** [blocks, rows] int64: their values; negative for padding. */
+  readonly values: Tensor;
+  /** [blocks, 1] int64 and float: where in that order a block's first value began, and 1 where that was in one before it; else 0. */
+  readonly began: Tensor;
+  readonly continued: Tensor;
 }
 
 /** Bytes of one element. */
@@ -92,15 +97,6 @@ export class Graph {
     this.float = float;
     this.standard = standard;
     this.#prefix = prefix;
-  }
-
-  /** Inputs `name`, `name/order` and `name/first`: an index, and how it is sorted (`sortedPlaces`). */
-  sortedIndex(name: string, along: Dim): Tensor {
-    const [index, order, first] = ["", "/order", "/first"].map((end) =>
-      this.input(name + end, "int64", [along]),
-    );
-    this.sorted.set(name, { order, first });
-    return index;
   }
 
   /** A named input; its array is bound before a run. */

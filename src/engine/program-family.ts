@@ -96,7 +96,7 @@ function beyond<T>(list: Iterable<T>, most: number): T[] {
 
 /** What two graphs that are alike differ in. */
 interface Openings {
-  /** Shapes of values by their names in the first, free where they differ. */
+  /** Shapes of values by their names in the first, free where they differ or were free. */
   readonly shapes: ReadonlyMap<string, Shape>;
   /** Names of the inputs that stand for constants, by the places of these. */
   readonly names: ReadonlyMap<string, string>;
@@ -113,10 +113,10 @@ function openings(own: Outline, other: Outline): Openings | undefined {
   const constants = new Map<string, { constant: Constant; free: boolean }>();
   const found = alike(own, other, {
     values: (a, b) => {
-      const opened = a.shape.map(({ name, size }, i) => {
+      const opened = a.shape.map(({ name, size, free }, i) => {
         const another = b.shape[i].size;
-        if (size === another) return dim(name, size);
-        const key = `${size} ${another}`;
+        if (size === another && !free) return dim(name, size);
+        const key = free ? name : `${size} ${another}`;
         const symbol = symbols.get(key) ?? `size ${symbols.size}`;
         symbols.set(key, symbol);
         return freeDim(symbol, size);

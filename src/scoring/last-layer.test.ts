@@ -24,9 +24,9 @@ const rng = random(5, "last layer");
 const ids = (n: number) => Array.from({ length: n }, () => rng.integer(50));
 /** Prompts that two completions share; half of the tokens predict none. */
 const records = [
-  [9, 5, 3],
-  [6, 1, 7],
-  [12, 2, 2],
+  [36, 20, 12],
+  [24, 4, 28],
+  [48, 8, 8],
 ].map(([prompt, chosen, rejected]) => ({
   trees: [
     {

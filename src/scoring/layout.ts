@@ -197,9 +197,9 @@ function cutLengths(segments: readonly Segment[]): number[] {
 
 /** Whether nothing of a shape is padding: no token, no query, and no key that a token of a shared prompt would have for want of another. */
 function isFull(shape: PackShape, spans: readonly Span[], tokens: number): boolean {
-  const [queries, keys] = [spans.map((s) => s.queries), spans.map((s) => s.keys)].map((all) =>
-    all.reduce((a, b) => a + b, 0),
-  );
+  const placed = spans.filter((s) => s.queries > 0); // a branch without tokens has no row
+  const queries = placed.reduce((n, s) => n + s.queries, 0);
+  const keys = placed.reduce((n, s) => n + s.keys, 0);
   return (
     tokensOfShape(shape) === tokens &&
     shape.rows * shape.queries === queries &&

@@ -159,6 +159,9 @@ describe("layout", () => {
       expect(all.tokens).toBe(shape.prompts + shape.others);
       expect([...looks(all).keys()]).toHaveLength(all.tokens);
     }
+    // A branch without tokens looks at no prompt, which needs a key for that.
+    const empty = pack([full([8, 0], 8)], roles, rope, { rounding: "none" });
+    expect(empty.shape.prompts + empty.shape.others).toBe(17);
     // One token fewer, and there is padding again.
     const [{ trees }, ...others] = rows;
     const shorter = trees.map((t) => ({ ...t, branches: [[{ role: "chosen", ids: ids(7) }]] }));

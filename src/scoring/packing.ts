@@ -22,7 +22,7 @@ export interface PackedBatch {
   readonly sin: Float32Array;
   /** [rows, 1, queries, keys]: 0 where a token may look, -1e9 elsewhere. */
   readonly mask: Float32Array;
-  /** [rows, queries] and [rows, keys]: the token in each slot of attention; padding has the last one, which is padding too wherever a query is. */
+  /** [rows, queries] and [rows, keys]: the token in each slot of attention; slots of padding have the last one. */
   readonly queryTokens: BigInt64Array;
   readonly keyTokens: BigInt64Array;
   /** [tokens]: the query slot of each token; for padding one that no token has. */
@@ -194,7 +194,7 @@ function attentionPlaces({ shape, spans }: Layout, starts: ReadonlyMap<Segment, 
   const mask = new Float32Array(rows * queries * keys).fill(hidden);
   const queryTokens = new BigInt64Array(rows * queries).fill(padding);
   const keyTokens = new BigInt64Array(rows * keys).fill(padding);
-  // The last slots of the first row are nobody's.
+  // The last slots of the first row are nobody's, where there is padding.
   const querySlots = new BigInt64Array(count).fill(BigInt(queries - 1));
   const promptKeySlots = new BigInt64Array(copies * prompts).fill(BigInt(keys - 1));
   const keySlots = new BigInt64Array(others).fill(BigInt(keys - 1));

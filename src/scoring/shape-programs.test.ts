@@ -88,6 +88,30 @@ test("batches on both sides of a size at which other operations are cheaper get 
   expect(counted.programs).toBe(2);
 });
 
+test("gradients of batches of all sizes need one program", async () => {
+  const { own, counted } = await counting(false);
+  const model = newLanguageModel(config, 7, own);
+  const programs = new ShapePrograms(own);
+  const roles = [{ name: "completion", many: false }];
+  const { rope, hiddenSize } = model.architecture;
+  for (const length of [20, 30, 31, 33, 62, 63, 64, 65, 100, 127, 128, 200, 255, 256, 300, 470]) {
+    const records = [0, 1].map(() => ({
+      trees: [{ prompt: ids(30), branches: [[{ role: "completion", ids: ids(Math.ceil(length / 2)) }]] }],
+    }));
+    const { shape } = pack(records, roles, rope, { hidden: hiddenSize, rounding: "none" });
+    const build = (at: PackShape) => {
+      const graph = new Graph();
+      const { weights, trained } = declareModel(graph, model);
+      const [{ logps }] = scoreText(graph, model.architecture, weights, at, roles).roles;
+      const found = gradients(sum(logps), trained).flatMap((g, i) => (g ? [[`gradient/${i}`, g]] : []));
+      return { graph, outputs: Object.fromEntries(found) as Record<string, Tensor> };
+    };
+    await programs.get("gradients", shape, { build, arrays: () => ({ fixed: {} }) });
+  }
+  await programs.release();
+  expect(counted.programs).toBe(1);
+});
+
 test("large vocabularies, whose logits are made in blocks, need a program an octave of scored tokens", async () => {
   const { own, counted } = await counting(false);
   const model = newLanguageModel({ ...config, vocab_size: 50_000 }, 7, own);

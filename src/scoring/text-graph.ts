@@ -5,7 +5,7 @@
 import type { TensorArray } from "../engine/backends/backend.ts";
 import type { Graph } from "../engine/graph.ts";
 import { gatherRows } from "../engine/ops/indexing.ts";
-import { sortedPlaces } from "../engine/ops/row-sums.ts";
+import { sortedArrays, sortedIndex } from "../engine/ops/row-sums.ts";
 import { slice } from "../engine/ops/shape.ts";
 import { layerBoundary } from "../engine/ordering.ts";
 import { tokenLogProbs } from "../engine/ops/token-log-probs.ts";
@@ -102,13 +102,13 @@ export function declareBatch(
       keySlots: graph.input("token/key", "int64", [dim("others", shape.others)]),
     },
     tokens: {
-      ids: graph.sortedIndex("ids", tokens),
+      ids: sortedIndex(graph, "ids", tokens),
       positions: graph.input("token/positions", "int64", [tokens]),
       cos: graph.input("cos", "float", [tokens, half]),
       sin: graph.input("sin", "float", [tokens, half]),
       order: graph.input("order", "int64", [dim("one", 1), tokens]),
     },
-    index: graph.sortedIndex("index", scored),
+    index: sortedIndex(graph, "index", scored),
     targets: graph.input("targets", "int64", [scored]),
   };
 }
@@ -255,16 +255,10 @@ export function scoreText(
   return scoreBatch(graph, model, weights, declareBatch(graph, model, shape, roles), options);
 }
 
-/** An index, and how it is sorted. */
-function sortedIndex(name: string, index: BigInt64Array): Record<string, BigInt64Array> {
-  const { order, first } = sortedPlaces(index);
-  return { [name]: index, [`${name}/order`]: order, [`${name}/first`]: first };
-}
-
 /** The arrays of a packed batch under the names of the inputs that scoring may declare. */
 export function batchArrays(batch: PackedBatch, roles: readonly RoleLayout[]): Record<string, TensorArray> {
   const arrays: Record<string, TensorArray> = {
-    ...sortedIndex("ids", batch.ids),
+    ...sortedArrays("ids", batch.ids),
     "token/positions": batch.tokenPositions,
     cos: batch.cos,
     sin: batch.sin,
@@ -275,7 +269,7 @@ export function batchArrays(batch: PackedBatch, roles: readonly RoleLayout[]): R
     "token/query": batch.querySlots,
     "token/key": batch.keySlots,
     "prompt/keys": batch.promptKeySlots,
-    ...sortedIndex("index", batch.index),
+    ...sortedArrays("index", batch.index),
     targets: batch.targets,
     own: batch.own,
   };

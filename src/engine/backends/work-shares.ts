@@ -2,13 +2,26 @@
  * Parallel work in more shares than there are threads. ONNX Runtime cuts a product into as many equal shares as its pool has threads, and
  * waits for the last: where one core is slower than another for a while, with other work on it or on its physical core, the others wait.
  * On processors with cores of two kinds it cuts four times as fine, and whoever is free takes the next share; elsewhere it cannot be told
- * to. So the pool is given four times as many threads, most of which are never started: what it hands to one that is not there is taken
- * from it by the others, or taken back. On Linux; elsewhere there is a share a thread.
+ * to. So the pool is given four times as many threads, most of which are never started: those that are share out all there is between
+ * them, and what was handed to the others is taken back in the end. On Linux; elsewhere there is a share a thread.
+ * The environment must never be released, as a pool without all its threads cannot wait for them; and nothing but loops may be given to it
+ * (`RunAsync` could hand a whole run to a thread that is not there).
  */
+import { existsSync } from "node:fs";
 import koffi from "koffi";
+import { Graph } from "../graph.ts";
+import { emit } from "../onnx.ts";
+import { dim } from "../tensor.ts";
+import type { Backend } from "./backend.ts";
 
 /** Shares for each thread: those of ONNX Runtime on processors with cores of two kinds. */
 const sharesPerThread = 4;
+
+/** Threads of the largest pool that is cut so: each loop hands out all its shares, and larger pools were not measured. */
+const mostThreads = 4;
+
+/** Where Linux names the kinds of cores of a processor that has two: ONNX Runtime cuts their work finer itself. */
+const kindsOfCores = "/sys/devices/cpu_atom";
 
 /** Libraries that start threads: glibc's from 2.34 on, and before. */
 const libraries = ["libc.so.6", "libpthread.so.0"];
@@ -25,7 +38,9 @@ export interface PoolOptions {
  * once the pool is there.
  */
 export function cutIntoShares(threads: number, { setThreads, setThreadFunctions }: PoolOptions): () => void {
-  const library = threads > 1 && process.platform === "linux" ? threadLibrary() : undefined;
+  const apt =
+    threads > 1 && threads <= mostThreads && process.platform === "linux" && !existsSync(kindsOfCores);
+  const library = apt ? threadLibrary() : undefined;
   if (!library) {
     setThreads(threads);
     return () => undefined;
@@ -33,12 +48,13 @@ export function cutIntoShares(threads: number, { setThreads, setThreadFunctions 
   const { start, detach } = library;
   let handle: bigint | null = null;
   let asked = 0;
-  // ONNX Runtime takes any handle but 0 for a thread. The first ones are those that it hands work to first.
+  // ONNX Runtime takes anything but 0 for a thread. The first ones are those that it hands work to first.
   const create = koffi.register((_options: unknown, run: bigint, argument: bigint): bigint | null => {
     asked++;
     if (asked > threads - 1) return handle;
     const started: [bigint | number | null] = [null];
-    handle = start(started, null, run, argument) === 0 && started[0] !== null ? BigInt(started[0]) : null;
+    // One that cannot be started is one fewer. With none at all ONNX Runtime says that there is no pool.
+    if (start(started, null, run, argument) === 0 && started[0] !== null) handle = BigInt(started[0]);
     return handle;
   }, koffi.pointer(library.create));
   setThreads(threads * sharesPerThread);
@@ -63,4 +79,37 @@ function threadLibrary() {
     }
   }
   return undefined;
+}
+
+const met = new WeakMap<Backend, Promise<void>>();
+/** Calls at once and rounds of them: many enough for each of Node's threads to take one. */
+const [callsAtOnce, rounds] = [16, 4];
+
+/**
+ * Runs a small program on every thread of Node that runs programs. Each remembers from its first loop on which of the pool's threads to turn
+ * to; after loops of another pool in the process, of someone else, it would begin with one that was never started.
+ */
+export function meetThreads<B extends Backend>(backend: B): Promise<void> {
+  const found = met.get(backend) ?? runEverywhere(backend);
+  met.set(backend, found);
+  return found;
+}
+
+async function runEverywhere(backend: Backend): Promise<void> {
+  const graph = new Graph();
+  const [n, k] = [dim("n", 128), dim("k", 128)]; // large enough to be shared
+  const [a, b] = [graph.input("a", "float", [n, k]), graph.input("b", "float", [k, n])];
+  const y = graph.node("MatMul", [a, b], { shape: [n, n] });
+  const session = await backend.compile(emit(graph, { y }), { little: true });
+  const value = () => ({
+    data: new Float32Array(n.size * n.size),
+    sizes: [n.size, n.size],
+    dtype: "float" as const,
+  });
+  const bindings = Array.from({ length: callsAtOnce }, () =>
+    session.bind({ a: value(), b: value() }, { y: value() }),
+  );
+  for (let i = 0; i < rounds; i++) await Promise.all(bindings.map((binding) => binding.run()));
+  for (const binding of bindings) binding.release();
+  session.release();
 }
