@@ -1,5 +1,6 @@
 /** Batches of all sizes run in one compiled program, or where sizes are fixed in one each, with the same scores. */
 import { expect, test } from "vitest";
+import type { Scorable } from "../data/token-row.ts";
 import type { Backend, CompileOptions } from "../engine/backends/backend.ts";
 import { openBackend } from "../engine/backends/open.ts";
 import { gradients } from "../engine/gradient.ts";
@@ -8,7 +9,7 @@ import { sum } from "../engine/ops/reduce.ts";
 import { random } from "../engine/random.ts";
 import type { Tensor } from "../engine/tensor.ts";
 import { declareModel } from "../models/declare.ts";
-import { newLanguageModel } from "../models/language-model.ts";
+import { type LanguageModel, newLanguageModel } from "../models/language-model.ts";
 import { type PackShape, likeShapes } from "./pack-shape.ts";
 import { pack } from "./packing.ts";
 import { ShapePrograms } from "./shape-programs.ts";
@@ -88,25 +89,30 @@ test("batches on both sides of a size at which other operations are cheaper get 
   expect(counted.programs).toBe(2);
 });
 
+/** Gets the program of all gradients of records whose completions are scored. */
+async function gradientsOf(model: LanguageModel, programs: ShapePrograms, records: readonly Scorable[]) {
+  const roles = [{ name: "completion", many: false }];
+  const { rope, hiddenSize } = model.architecture;
+  const { shape } = pack(records, roles, rope, { hidden: hiddenSize, rounding: "none" });
+  const build = (at: PackShape) => {
+    const graph = new Graph();
+    const { weights, trained } = declareModel(graph, model);
+    const [{ logps }] = scoreText(graph, model.architecture, weights, at, roles).roles;
+    const found = gradients(sum(logps), trained).flatMap((g, i) => (g ? [[`gradient/${i}`, g]] : []));
+    return { graph, outputs: Object.fromEntries(found) as Record<string, Tensor> };
+  };
+  await programs.get("gradients", shape, { build, arrays: () => ({ fixed: {} }) });
+}
+
 test("gradients of batches of all sizes need one program", async () => {
   const { own, counted } = await counting(false);
   const model = newLanguageModel(config, 7, own);
   const programs = new ShapePrograms(own);
-  const roles = [{ name: "completion", many: false }];
-  const { rope, hiddenSize } = model.architecture;
   for (const length of [20, 30, 31, 33, 62, 63, 64, 65, 100, 127, 128, 200, 255, 256, 300, 470]) {
     const records = [0, 1].map(() => ({
       trees: [{ prompt: ids(30), branches: [[{ role: "completion", ids: ids(Math.ceil(length / 2)) }]] }],
     }));
-    const { shape } = pack(records, roles, rope, { hidden: hiddenSize, rounding: "none" });
-    const build = (at: PackShape) => {
-      const graph = new Graph();
-      const { weights, trained } = declareModel(graph, model);
-      const [{ logps }] = scoreText(graph, model.architecture, weights, at, roles).roles;
-      const found = gradients(sum(logps), trained).flatMap((g, i) => (g ? [[`gradient/${i}`, g]] : []));
-      return { graph, outputs: Object.fromEntries(found) as Record<string, Tensor> };
-    };
-    await programs.get("gradients", shape, { build, arrays: () => ({ fixed: {} }) });
+    await gradientsOf(model, programs, records);
   }
   await programs.release();
   expect(counted.programs).toBe(1);
@@ -116,21 +122,11 @@ test("large vocabularies, whose logits are made in blocks, need a program an oct
   const { own, counted } = await counting(false);
   const model = newLanguageModel({ ...config, vocab_size: 50_000 }, 7, own);
   const programs = new ShapePrograms(own);
-  const roles = [{ name: "completion", many: false }];
-  const { rope, hiddenSize } = model.architecture;
   for (const length of [350, 400, 450, 500, 600, 700, 900, 1100]) {
     const records = [
       { trees: [{ prompt: ids(600), branches: [[{ role: "completion", ids: ids(length) }]] }] },
     ];
-    const { shape } = pack(records, roles, rope, { hidden: hiddenSize, rounding: "none" });
-    const build = (at: PackShape) => {
-      const graph = new Graph();
-      const { weights, trained } = declareModel(graph, model);
-      const [{ logps }] = scoreText(graph, model.architecture, weights, at, roles).roles;
-      const found = gradients(sum(logps), trained).flatMap((g, i) => (g ? [[`gradient/${i}`, g]] : []));
-      return { graph, outputs: Object.fromEntries(found) as Record<string, Tensor> };
-    };
-    await programs.get("gradients", shape, { build, arrays: () => ({ fixed: {} }) });
+    await gradientsOf(model, programs, records);
   }
   await programs.release();
   // 2^22 to 2^23 elements a block: 336 to 671 tokens in four, up to 1342 in eight.
