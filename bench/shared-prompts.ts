@@ -49,7 +49,12 @@ const ids = (n: number) => Array.from({ length: n }, () => rng.integer(shape.voc
 
 /** The step of one layout: margin and log-probabilities out, gradients into the common array. */
 async function stepOf(records: Parameters<typeof pack>[0], apart: boolean) {
-  const batch = pack(records, roles, model.architecture.rope, { hidden: shape.hidden, apart });
+  // Laid out as in a run on the CPU.
+  const batch = pack(records, roles, model.architecture.rope, {
+    hidden: shape.hidden,
+    apart,
+    rounding: "none",
+  });
   const graph = new Graph();
   const declared = declareModel(graph, model);
   const scores = scoreText(graph, model.architecture, declared.weights, batch.shape, roles);

@@ -195,7 +195,10 @@ function cutLengths(segments: readonly Segment[]): number[] {
   return [...new Set(cuttings.map((n) => Math.max(others, Math.ceil(longest / n))))];
 }
 
-/** Whether nothing of a shape is padding: no token, no query, and no key that a token of a shared prompt would have for want of another. */
+/**
+ * Whether nothing of a shape is padding, no token and no query; and tokens of shared prompts that fewer rows look at than others have a key
+ * that nobody looks at for want of another.
+ */
 function isFull(shape: PackShape, spans: readonly Span[], tokens: number): boolean {
   const placed = spans.filter((s) => s.queries > 0); // a branch without tokens has no row
   const queries = placed.reduce((n, s) => n + s.queries, 0);
@@ -203,7 +206,7 @@ function isFull(shape: PackShape, spans: readonly Span[], tokens: number): boole
   return (
     tokensOfShape(shape) === tokens &&
     shape.rows * shape.queries === queries &&
-    shape.copies * shape.prompts === keys - shape.others
+    (shape.copies * shape.prompts === keys - shape.others || keys < shape.rows * shape.keys)
   );
 }
 

@@ -152,6 +152,11 @@ describe("layout", () => {
       [full([8, 8], 8), full([8, 8], 8)],
       { prompts: 16, others: 32, rows: 6, queries: 8, keys: 16, copies: 3 },
     ],
+    [
+      "shared prompts that are cut, whose parts are looked at by fewer and fewer",
+      [full([8, 8], 24), full([8, 8], 24)],
+      { prompts: 48, others: 32, rows: 10, queries: 8, keys: 32, copies: 5 },
+    ],
   ])("rows that fill their places have no padding: %s", (_, rows, shape) => {
     for (const rounding of ["none", "fine", "few"] as const) {
       const all = pack(rows, roles, rope, { rounding });
@@ -159,14 +164,33 @@ describe("layout", () => {
       expect(all.tokens).toBe(shape.prompts + shape.others);
       expect([...looks(all).keys()]).toHaveLength(all.tokens);
     }
-    // A branch without tokens looks at no prompt, which needs a key for that.
-    const empty = pack([full([8, 0], 8)], roles, rope, { rounding: "none" });
-    expect(empty.shape.prompts + empty.shape.others).toBe(17);
     // One token fewer, and there is padding again.
     const [{ trees }, ...others] = rows;
     const shorter = trees.map((t) => ({ ...t, branches: [[{ role: "chosen", ids: ids(7) }]] }));
     const some = pack([{ trees: shorter }, ...others], roles, rope, { rounding: "none" });
     expect(some.shape.prompts + some.shape.others).toBe(some.tokens + 1);
+  });
+  test.each([
+    ["a branch without tokens", [full([8, 0], 8)]],
+    ["parts of a prompt", [full([8, 8], 24)]],
+    ["prompts of several lengths", longTrees.map(rowOf)],
+  ])("a prompt that fewer rows look at has a key for want of another that nobody looks at: %s", (_, rows) => {
+    for (const rounding of ["none", "fine", "few"] as const) {
+      const all = pack(rows, roles, rope, { rounding });
+      const { prompts, copies, queries, keys } = all.shape;
+      const looked = new Set<number>();
+      all.mask.forEach((v, i) => {
+        if (v === 0) looked.add(Math.floor(i / (queries * keys)) * keys + (i % keys));
+      });
+      let free = 0;
+      for (let c = 0; c < copies; c++)
+        for (let t = 0; t < prompts; t++) {
+          const slot = Number(all.promptKeySlots[c * prompts + t]);
+          if (looked.has(slot)) expect(all.keyTokens[slot]).toBe(BigInt(t));
+          else free++;
+        }
+      expect(free).toBeGreaterThan(0);
+    }
   });
   test("the same rows give the same layout, and sizes are few", () => {
     const all = trees.map(rowOf);
@@ -252,6 +276,7 @@ describe("scores", () => {
   test.each([
     ["one completion", [full([8], 8), full([8], 8)]],
     ["shared prompts", [full([8, 8], 8), full([8, 8], 8)]],
+    ["shared prompts that are cut", [full([8, 8], 24), full([8, 8], 24)]],
   ])("gradients without padding are those with padding: %s", async (_, rows) => {
     const model = newLanguageModel({ ...sizes, model_type: "llama" }, 1, await openBackend());
     const own = pack(rows, roles, model.architecture.rope, { rounding: "none" });

@@ -27,7 +27,7 @@ export interface PackedBatch {
   readonly keyTokens: BigInt64Array;
   /** [tokens]: the query slot of each token; for padding one that no token has. */
   readonly querySlots: BigInt64Array;
-  /** [copies, prompts] and [others]: the key slots of each token; where there are fewer, one that no token has. */
+  /** [copies, prompts] and [others]: the key slots of each token; where there are fewer, one that no token has or looks at. */
   readonly promptKeySlots: BigInt64Array;
   readonly keySlots: BigInt64Array;
   /** Of all roles one after another: the position whose hidden state predicts a scored token, and that token. */
@@ -186,6 +186,17 @@ function startsOf({ shape, segments }: Layout): Map<Segment, Starts> {
   );
 }
 
+/** The last key slot of the first row that has one to spare, which nobody looks at; where none has, none is needed. */
+function freeKey({ rows, keys }: PackShape, spans: Layout["spans"]): number {
+  const used = new Uint32Array(rows);
+  for (const span of spans) used[span.row] += span.keys;
+  const row = Math.max(
+    0,
+    used.findIndex((n) => n < keys),
+  );
+  return row * keys + keys - 1;
+}
+
 /** Who looks at whom. */
 function attentionPlaces({ shape, spans }: Layout, starts: ReadonlyMap<Segment, Starts>) {
   const { prompts, others, copies, rows, queries, keys } = shape;
@@ -196,7 +207,7 @@ function attentionPlaces({ shape, spans }: Layout, starts: ReadonlyMap<Segment, 
   const keyTokens = new BigInt64Array(rows * keys).fill(padding);
   // The last slots of the first row are nobody's, where there is padding.
   const querySlots = new BigInt64Array(count).fill(BigInt(queries - 1));
-  const promptKeySlots = new BigInt64Array(copies * prompts).fill(BigInt(keys - 1));
+  const promptKeySlots = new BigInt64Array(copies * prompts).fill(BigInt(freeKey(shape, spans)));
   const keySlots = new BigInt64Array(others).fill(BigInt(keys - 1));
   const looks = new Uint32Array(prompts);
   for (const { segment, branch, row, firstQuery, firstKey, ...span } of spans) {
