@@ -1,7 +1,8 @@
 /**
  * Large products as pointwise convolutions. ONNX Runtime's kernels for convolutions read and write images in blocks of 16 channels (its
  * operators of the domain com.microsoft.nchwc, "NCHWc"), every number of a block beside the next, where MatMul strides through its operands
- * and passes over its result once for each 128 of the inner dimension: with AVX-512 they are 15 to 25 % faster, and sum in the same order but for what a product is begun with.
+ * and passes over its result once for each 128 of the inner dimension: with AVX-512 they are 15 to 25 % faster, and sum in the same order
+ * but for what a product is begun with.
  * To rearrange operands and results costs about as much as that gains, unless they stay in blocks from one product to the next. So blocked
  * are: gradients of weights, whose operands must be transposed anyway; and products whose results, or whose rows, stay in blocks
  * throughout, as in the gated unit between two matrices; and those so large that rearranging is little beside them. `productOf` says how a

@@ -1,16 +1,17 @@
 /**
- * What of ONNX Runtime's C API back ends on devices need beside `onnxruntime-c.ts`: sessions with a provider, and memory of a device, whose
+ * What of ONNX Runtime's C API back ends on devices need beside `c-api.ts`: sessions with a provider, and memory of a device, whose
  * buffers are allocated, described and copied here.
  */
 import koffi from "koffi";
-import { type NativeFunction, type Pointer, type Runtime, addressOf, apiOf } from "./onnxruntime-c.ts";
+import { type NativeFunction, type Pointer, addressOf, apiOf } from "./c-api.ts";
+import type { Runtime } from "./onnxruntime-c.ts";
 import type { DeviceBuffers } from "./resident-arrays.ts";
 import { libraryPath } from "./runtime-library.ts";
 
 /** The version of the C API that brought CopyTensors. */
 const apiVersion = 23;
 
-/** Position in OrtApi and argument types, as in `onnxruntime-c.ts`. */
+/** Position in OrtApi and argument types, as in `c-api.ts`. */
 const table = {
   CreateSessionFromArray: [8, "void *env, void *model, size_t bytes, void *options, _Out_ void **session"],
   Run: [

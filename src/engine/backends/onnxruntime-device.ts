@@ -9,16 +9,8 @@ import { emit, onnxType } from "../onnx.ts";
 import { dim } from "../tensor.ts";
 import type { Backend, Binding, CompileOptions, Device, Session, TensorValue } from "./backend.ts";
 import { type DeviceApi, deviceMemory, loadDeviceApi, providersOf } from "./device-api.ts";
-import {
-  type COptions,
-  type Pointer,
-  type Runtime,
-  type Status,
-  addressOf,
-  cString,
-  finished,
-  openOnnxRuntimeC,
-} from "./onnxruntime-c.ts";
+import { type Pointer, type Status, addressOf, cString, finished } from "./c-api.ts";
+import { type COptions, type Runtime, openOnnxRuntimeC } from "./onnxruntime-c.ts";
 import { Queue } from "./queue.ts";
 import { type Piece, ResidentArrays } from "./resident-arrays.ts";
 interface DeviceKind {
