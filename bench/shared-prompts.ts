@@ -18,6 +18,7 @@ import type { Tensor } from "../src/engine/tensor.ts";
 import { declareModel, modelArrays } from "../src/models/declare.ts";
 import { ParameterArray } from "../src/nn/parameters.ts";
 import { pack } from "../src/scoring/packing.ts";
+import type { Sharing } from "../src/scoring/segments.ts";
 import { batchArrays, scoreText } from "../src/scoring/text-graph.ts";
 
 const { values } = parseArgs({
@@ -48,11 +49,11 @@ const rng = random(1, "pairs");
 const ids = (n: number) => Array.from({ length: n }, () => rng.integer(shape.vocabulary));
 
 /** The step of one layout: margin and log-probabilities out, gradients into the common array. */
-async function stepOf(records: Parameters<typeof pack>[0], apart: boolean) {
+async function stepOf(records: Parameters<typeof pack>[0], ways?: readonly Sharing[]) {
   // Laid out as in a run on the CPU.
   const batch = pack(records, roles, model.architecture.rope, {
     hidden: shape.hidden,
-    apart,
+    ways,
     rounding: "none",
   });
   const graph = new Graph();
@@ -90,7 +91,7 @@ for (const share of [0.25, 0.5, 0.75]) {
       },
     ],
   }));
-  const [shared, apart] = [await stepOf(records, false), await stepOf(records, true)];
+  const [shared, apart] = [await stepOf(records), await stepOf(records, ["apart"])];
   const ratios: number[] = [];
   for (let i = 0; i < repeats + 1; i++) {
     const [a, b] = [await seconds(() => shared.run()), await seconds(() => apart.run())];

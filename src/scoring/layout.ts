@@ -1,5 +1,5 @@
 /**
- * How a batch is laid out: tokens one after another, prompts that several completions share first; rows of attention in which parts of
+ * How a batch is laid out: tokens one after another, prompts that several rows of attention look at first; rows of attention in which parts of
  * them look at one another; and where programs are compiled for fixed sizes, which of few shapes that is. Everything follows from the
  * lengths of the rows, so that a resumed run lays out the same batch the same way.
  */
@@ -18,8 +18,9 @@ import {
 import {
   type RoleLayout,
   type Segment,
+  type Sharing,
   type Span,
-  isShared,
+  isSplit,
   laidLength,
   looksOf,
   segmentsOf,
@@ -60,8 +61,8 @@ export interface LayoutOptions {
   readonly slots?: number;
   /** Hidden size of the model: wide models care less for attention. */
   readonly hidden?: number;
-  /** Completions must stand with a prompt of their own. */
-  readonly apart?: boolean;
+  /** How completions of a prompt may stand; default: in each way. */
+  readonly ways?: readonly Sharing[];
   readonly rounding?: Rounding;
   /** Shapes that programs are compiled for anyway: the cheapest that holds the batch is taken, where one does. */
   readonly shapes?: readonly PackShape[];
@@ -90,7 +91,7 @@ function inWholeBlocks(numbers: readonly number[]): number[] {
  */
 const spares = [1, 0];
 
-/** Prompts for several completions may be cut into so many parts. */
+/** Prompts that several rows look at may be cut into so many parts. */
 const cuttings = [1, 2, 3, 4];
 
 /** The cheapest layout of records: prompts shared or not, rows of attention as long as the longest part or longer. */
@@ -100,29 +101,25 @@ export function layoutOf(
   {
     slots = records.length,
     hidden = 64,
-    apart,
+    ways = ["split", "joined", "apart"],
     rounding = "few",
     shapes = [],
     grow = false,
   }: LayoutOptions = {},
 ): Layout {
-  const cuts = (apart ? [true] : [false, true]).map((own) => segmentsOf(records, roles, own));
-  // Apart and shared are the same where no prompt has several completions.
-  const [first, second] = cuts;
-  const different = second && second.segments.length > first.segments.length ? cuts : [first];
+  const cuts = cutsOf(records, roles, ways);
   let best:
     | {
         cost: number;
         shape: PackShape;
         from?: PackShape;
-        cut: Cut;
+        cut: (typeof cuts)[number];
         spans: Span[];
-        shared: boolean;
         spare: number;
       }
     | undefined;
-  const ways = different.flatMap((cut, i) => spares.map((spare) => ({ cut, i, spare })));
-  for (const { cut, i, spare } of ways) {
+  const candidates = cuts.flatMap((cut) => spares.map((spare) => ({ cut, spare })));
+  for (const { cut, spare } of candidates) {
     const { segments, counts } = cut;
     const { prompts, others } = tokenCounts(segments);
     const known = new Map<number, Span[]>();
@@ -135,12 +132,12 @@ export function layoutOf(
     };
     const up = grow ? upTo8 : rounders[rounding];
     const given = prompts && up(prompts);
-    const own = up(others + spare);
+    const single = up(others + spare);
     const scores = counts.tokens.map((n) => Math.max(8, up(n)));
     const few = rounding === "few";
     const least = {
       prompts: given,
-      others: few ? own : wholeBlocks(given + own) - given,
+      others: few ? single : wholeBlocks(given + single) - given,
       scored: few ? scores : inWholeBlocks(scores),
       units: roles.map((role, k) => (role.many ? roundedUp(counts.units[k]) : slots)),
       records: slots,
@@ -173,23 +170,32 @@ export function layoutOf(
       const cost = layerCost(shape, hidden) * (grow ? 2 : 1) - (grow && from ? layerCost(from, hidden) : 0);
       // A shape that there is a program for goes before one of the batch's own.
       const better = !best || (from && !best.from) || (!best.from === !from && cost < best.cost);
-      if (better) best = { cost, shape, from, cut, spans, shared: !apart && i === 0, spare };
+      if (better) best = { cost, shape, from, cut, spans, spare };
     }
   }
   // A shape that holds the numbers may still be too small for the rows: then the batch gets one of its own.
-  if (!best) return layoutOf(records, roles, { slots, hidden, apart, rounding });
-  const { shape, from, cut, spans, shared, spare } = best;
+  if (!best) return layoutOf(records, roles, { slots, hidden, ways, rounding });
+  const { shape, from, cut, spans, spare } = best;
   const { segments, counts } = cut;
   const { prompts, others } = tokenCounts(segments);
   const placed = place(spans, shape, spare);
+  const shared = cut.sharing !== "apart";
   return { shape, from, segments, spans: placed, owners: counts.owners, shared, tokens: prompts + others };
+}
+
+/** Records cut in these ways, of which one does where no prompt has several completions. */
+function cutsOf(records: readonly Scorable[], roles: readonly RoleLayout[], ways: readonly Sharing[]) {
+  const [first, ...others] = ways.map((sharing) => ({ sharing, ...segmentsOf(records, roles, sharing) }));
+  const branching = first.segments.some(({ branches }) => branches.length > 1);
+  const differ = ({ segments }: Cut) => branching || segments.length !== first.segments.length;
+  return [first, ...others.filter(differ)];
 }
 
 type Cut = ReturnType<typeof segmentsOf>;
 
-/** Numbers of queries that prompts for several completions may be cut to; no fewer than the longest of all other spans has. */
+/** Numbers of queries that prompts which several rows look at may be cut to; no fewer than the longest of all other spans has. */
 function cutLengths(segments: readonly Segment[]): number[] {
-  const shared = segments.filter(isShared);
+  const shared = segments.filter(isSplit);
   const longest = Math.max(0, ...shared.map((s) => s.prompt.length));
   const others = Math.max(1, ...shared.flatMap((s) => s.branches.map(laidLength)));
   return [...new Set(cuttings.map((n) => Math.max(others, Math.ceil(longest / n))))];

@@ -5,7 +5,7 @@
 import { blockSize, fewestBlockedRows } from "../engine/blocked-products.ts";
 
 export interface PackShape {
-  /** Tokens of prompts that stand once for several completions. */
+  /** Tokens of prompts that several rows of attention look at. */
   readonly prompts: number;
   /** All other tokens; what is padding stands last. */
   readonly others: number;

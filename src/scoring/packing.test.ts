@@ -16,6 +16,7 @@ import { ropeFromConfig } from "../nn/rotary.ts";
 import { layoutOf } from "./layout.ts";
 import { roundedUp } from "./pack-shape.ts";
 import { type PackedBatch, pack } from "./packing.ts";
+import type { Sharing } from "./segments.ts";
 import { batchArrays, scoreText } from "./text-graph.ts";
 import { TextScorer, type Tree } from "./text-scorer.ts";
 
@@ -65,10 +66,15 @@ function looks(batch: PackedBatch): Map<number, number[]> {
   return found;
 }
 
-describe("layout", () => {
-  const batch = pack([small], roles, rope);
-  // Prompts first, then, after their padding, completions.
-  const first = batch.shape.prompts;
+const [split, joined] = [{ ways: ["split"] }, { ways: ["joined"] }] as const;
+
+describe.each([
+  ["each completion in a row of its own", split],
+  ["all completions in one row", joined],
+])("a small batch, %s", (_, way) => {
+  const batch = pack([small], roles, rope, way);
+  // Prompts that several rows look at stand first, then, after their padding, completions.
+  const first = way === split ? batch.shape.prompts : 3;
   test("every token stands once, with its position; completions restart after the prompt", () => {
     const at = [0, 1, 2, first, first + 1, first + 2];
     expect(at.map((t) => Number(batch.ids[t]))).toEqual([5, 6, 7, 8, 9, 4]);
@@ -92,31 +98,35 @@ describe("layout", () => {
       [first + 2]: [0, 1, 2, first + 2],
     });
   });
+});
+
+describe("layout", () => {
   test("long prompts are cut where what follows them is short, and looked at by their later parts and all completions", () => {
     const longest = Math.max(...longTrees.map((t) => t.prompt.length));
     for (const rounding of ["none", "fine", "few"] as const) {
-      const { shape } = pack(longTrees.map(rowOf), roles, rope, { rounding });
+      const { shape } = pack(longTrees.map(rowOf), roles, rope, { ...split, rounding });
       expect(shape.queries).toBeLessThan(longest);
       expect(shape.copies).toBe(Math.ceil(longest / shape.queries) + 2);
     }
-    const seen = looks(pack(longTrees.slice(0, 1).map(rowOf), roles, rope, { rounding: "fine" }));
+    const seen = looks(pack(longTrees.slice(0, 1).map(rowOf), roles, rope, { ...split, rounding: "fine" }));
     const first = longTrees[0].prompt.length;
     for (let t = 0; t < first; t++) expect(seen.get(t)).toEqual(Array.from({ length: t + 1 }, (_, i) => i));
   });
   test("a shape with longer rows holds a batch whose prompts are cut in others", () => {
     const rows = longTrees.map(rowOf);
-    const cut = layoutOf(rows, roles, { rounding: "fine" }).shape;
+    const cut = layoutOf(rows, roles, { ...split, rounding: "fine" }).shape;
     const whole = { ...cut, queries: 40, keys: 64, copies: 3, rows: 24 };
-    expect(layoutOf(rows, roles, { shapes: [whole] })).toMatchObject({ from: whole, shape: whole });
+    expect(layoutOf(rows, roles, { ...split, shapes: [whole] })).toMatchObject({ from: whole, shape: whole });
     const few = { ...cut, copies: 2 };
-    expect(layoutOf(rows, roles, { shapes: [few] }).from).toBeUndefined();
-    expect(layoutOf(rows, roles, { shapes: [few], grow: true }).shape.copies).toBe(cut.copies);
+    expect(layoutOf(rows, roles, { ...split, shapes: [few] }).from).toBeUndefined();
+    expect(layoutOf(rows, roles, { ...split, shapes: [few], grow: true }).shape.copies).toBe(cut.copies);
   });
   test.each([
-    ["short", trees],
-    ["long, which are cut", longTrees],
-  ])("slots of tokens lead back to them, and those of padding to nobody: prompts are %s", (_, given) => {
-    const all = pack(given.map(rowOf), roles, rope, { rounding: "fine" });
+    ["prompts are short", trees, split],
+    ["prompts are long, and cut", longTrees, split],
+    ["completions in one row", trees, joined],
+  ])("slots of tokens lead back to them, and those of padding to nobody: %s", (_, given, way) => {
+    const all = pack(given.map(rowOf), roles, rope, { ...way, rounding: "fine" });
     const { prompts, others, copies, queries, keys } = all.shape;
     const padding = BigInt(prompts + others - 1);
     const seen = looks(all);
@@ -146,20 +156,29 @@ describe("layout", () => {
       "no prompts",
       [full([0], 16), full([0], 16)],
       { prompts: 0, others: 32, rows: 2, queries: 16, keys: 16 },
+      split,
+    ],
+    [
+      "completions in one row",
+      [full([8, 8], 8), full([8, 8], 8)],
+      { prompts: 0, others: 48, rows: 2, queries: 24, keys: 24 },
+      joined,
     ],
     [
       "shared prompts",
       [full([8, 8], 8), full([8, 8], 8)],
       { prompts: 16, others: 32, rows: 6, queries: 8, keys: 16, copies: 3 },
+      split,
     ],
     [
       "shared prompts that are cut, whose parts are looked at by fewer and fewer",
       [full([8, 8], 24), full([8, 8], 24)],
       { prompts: 48, others: 32, rows: 10, queries: 8, keys: 32, copies: 5 },
+      split,
     ],
-  ])("rows that fill their places have no padding: %s", (_, rows, shape) => {
+  ])("rows that fill their places have no padding: %s", (_, rows, shape, way) => {
     for (const rounding of ["none", "fine", "few"] as const) {
-      const all = pack(rows, roles, rope, { rounding });
+      const all = pack(rows, roles, rope, { ...way, rounding });
       expect(all.shape).toMatchObject(shape);
       expect(all.tokens).toBe(shape.prompts + shape.others);
       expect([...looks(all).keys()]).toHaveLength(all.tokens);
@@ -167,7 +186,7 @@ describe("layout", () => {
     // One token fewer, and there is padding again.
     const [{ trees }, ...others] = rows;
     const shorter = trees.map((t) => ({ ...t, branches: [[{ role: "chosen", ids: ids(7) }]] }));
-    const some = pack([{ trees: shorter }, ...others], roles, rope, { rounding: "none" });
+    const some = pack([{ trees: shorter }, ...others], roles, rope, { ...way, rounding: "none" });
     expect(some.shape.prompts + some.shape.others).toBe(some.tokens + 1);
   });
   test.each([
@@ -176,7 +195,7 @@ describe("layout", () => {
     ["prompts of several lengths", longTrees.map(rowOf)],
   ])("a prompt that fewer rows look at has a key for want of another that nobody looks at: %s", (_, rows) => {
     for (const rounding of ["none", "fine", "few"] as const) {
-      const all = pack(rows, roles, rope, { rounding });
+      const all = pack(rows, roles, rope, { ...split, rounding });
       const { prompts, copies, queries, keys } = all.shape;
       const looked = new Set<number>();
       all.mask.forEach((v, i) => {
@@ -259,27 +278,36 @@ describe("scores", () => {
       }
     }
   });
+  const windows = { sliding_window: 4 };
+  test.each<[string, string, object, Tree[]]>([
+    ["llama", "short", {}, trees],
+    ["llama", "long, which may be cut", {}, longTrees],
+    ["mistral", "longer than its window", windows, longTrees],
+    ["gemma2", "longer than its windows", { ...windows, attn_logit_softcapping: 2 }, longTrees],
+  ])(
+    "%s: gradients are those of prompts that stand with each completion: prompts are %s",
+    async (...given) => {
+      const [model_type, , config, own] = given;
+      const model = newLanguageModel({ ...sizes, ...config, model_type }, 1, await openBackend());
+      const laid = async (way: Sharing) => {
+        const batch = pack(own.map(rowOf), roles, model.architecture.rope, { ways: [way] });
+        expect(batch.shared).toBe(way !== "apart");
+        return gradientsOf(model, batch);
+      };
+      const apart = await laid("apart");
+      expect(Object.keys(apart)).toHaveLength(model.architecture.parameters.length);
+      expectClose(await laid("split"), apart);
+      expectClose(await laid("joined"), apart);
+    },
+  );
   test.each([
-    ["short", trees],
-    ["long, which are cut", longTrees],
-  ])("gradients are those of prompts that stand with each completion: prompts are %s", async (_, given) => {
+    ["one completion", [full([8], 8), full([8], 8)], split],
+    ["completions in one row", [full([8, 8], 8), full([8, 8], 8)], joined],
+    ["shared prompts", [full([8, 8], 8), full([8, 8], 8)], split],
+    ["shared prompts that are cut", [full([8, 8], 24), full([8, 8], 24)], split],
+  ])("gradients without padding are those with padding: %s", async (_, rows, way) => {
     const model = newLanguageModel({ ...sizes, model_type: "llama" }, 1, await openBackend());
-    const laid = (apart: boolean) => {
-      const batch = pack(given.map(rowOf), roles, model.architecture.rope, { apart });
-      expect(batch.shared).toBe(!apart);
-      return batch;
-    };
-    const [shared, apart] = [await gradientsOf(model, laid(false)), await gradientsOf(model, laid(true))];
-    expect(Object.keys(shared)).toHaveLength(model.architecture.parameters.length);
-    expectClose(shared, apart);
-  });
-  test.each([
-    ["one completion", [full([8], 8), full([8], 8)]],
-    ["shared prompts", [full([8, 8], 8), full([8, 8], 8)]],
-    ["shared prompts that are cut", [full([8, 8], 24), full([8, 8], 24)]],
-  ])("gradients without padding are those with padding: %s", async (_, rows) => {
-    const model = newLanguageModel({ ...sizes, model_type: "llama" }, 1, await openBackend());
-    const own = pack(rows, roles, model.architecture.rope, { rounding: "none" });
+    const own = pack(rows, roles, model.architecture.rope, { ...way, rounding: "none" });
     const { shape } = own;
     const larger = {
       ...shape,
@@ -289,7 +317,7 @@ describe("scores", () => {
       queries: shape.queries + 8,
       keys: shape.keys + 8,
     };
-    const padded = pack(rows, roles, model.architecture.rope, { shapes: [larger] });
+    const padded = pack(rows, roles, model.architecture.rope, { ...way, shapes: [larger] });
     expect(padded.shape).toEqual(larger);
     expect(own.shape.prompts + own.shape.others).toBe(own.tokens);
     const [found, wanted] = [await gradientsOf(model, own), await gradientsOf(model, padded)];

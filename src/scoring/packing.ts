@@ -7,7 +7,7 @@ import type { Scorable } from "../data/token-row.ts";
 import type { Rope } from "../nn/rotary.ts";
 import { type Layout, type LayoutOptions, layoutOf } from "./layout.ts";
 import { type PackShape, tokensOfShape } from "./pack-shape.ts";
-import { type Laid, type RoleLayout, type Segment, isShared, laidLength } from "./segments.ts";
+import { type Laid, type RoleLayout, type Segment, isSplit, laidLength } from "./segments.ts";
 
 export interface PackedBatch {
   readonly shape: PackShape;
@@ -63,7 +63,7 @@ export function pack(
 ): PackedBatch {
   const layout = layoutOf(records, roles, {
     ...options,
-    apart: options.apart === true || rope.dependsOnLength,
+    ...(rope.dependsOnLength ? { ways: ["apart"] } : {}),
   });
   const { shape, tokens } = layout;
   const { scored, units, records: slots } = shape;
@@ -173,14 +173,14 @@ interface Starts {
   readonly branches: readonly number[];
 }
 
-/** Prompts of several completions first, then everything else. */
+/** Prompts that several rows look at first, then everything else: a prompt and its branches one after another. */
 function startsOf({ shape, segments }: Layout): Map<Segment, Starts> {
   let [prompts, others] = [0, shape.prompts];
   const taken = (n: number) => (others += n) - n;
   return new Map(
     segments.map((segment) => {
       const { prompt, branches } = segment;
-      const own = isShared(segment) ? (prompts += prompt.length) - prompt.length : taken(prompt.length);
+      const own = isSplit(segment) ? (prompts += prompt.length) - prompt.length : taken(prompt.length);
       return [segment, { prompt: own, branches: branches.map((b) => taken(laidLength(b))) }];
     }),
   );
@@ -195,6 +195,26 @@ function freeKey({ rows, keys }: PackShape, spans: Layout["spans"]): number {
     used.findIndex((n) => n < keys),
   );
   return row * keys + keys - 1;
+}
+
+/** The ranges of a span's keys that the token at a place among them looks at: itself and before it, but no other branch. */
+function sightOf(
+  { prompt, branches }: Segment,
+  branch: number | undefined,
+): (place: number) => readonly (readonly [number, number])[] {
+  if (branch !== undefined || branches.length < 2) return (place) => [[0, place + 1]];
+  const starts = branches.map((_, b) =>
+    branches.slice(0, b).reduce((n, x) => n + laidLength(x), prompt.length),
+  );
+  return (place) => {
+    const own = starts.findLast((start) => start <= place) ?? 0;
+    return own === 0
+      ? [[0, place + 1]]
+      : [
+          [0, prompt.length],
+          [own, place + 1],
+        ];
+  };
 }
 
 /** Who looks at whom. */
@@ -219,13 +239,14 @@ function attentionPlaces({ shape, spans }: Layout, starts: ReadonlyMap<Segment, 
     const tokenOf = (place: number) =>
       place < promptLength ? prompt + place : ofBranch + place - promptLength;
     const before = span.keys - span.queries;
+    const seen = sightOf(segment, branch);
     for (let q = 0; q < span.queries; q++) {
       const slot = row * queries + firstQuery + q;
       const token = tokenOf(before + q);
       queryTokens[slot] = BigInt(token);
       querySlots[token] = BigInt(slot);
       const line = slot * keys + firstKey;
-      mask.fill(0, line, line + before + q + 1);
+      for (const [from, end] of seen(before + q)) mask.fill(0, line + from, line + end);
     }
     for (let k = 0; k < span.keys; k++) {
       const slot = row * keys + firstKey + k;

@@ -1,6 +1,6 @@
 /**
  * Records cut into what attends together: segments look only at themselves, a whole tree or one branch with its own copy of the prompt; spans
- * are the parts of a segment that stand in one row of attention.
+ * are the parts of a segment that stand in one row of attention, or all of it.
  */
 import { promptSuffix } from "../data/record-kinds.ts";
 import type { Part, Scorable, TokenTree } from "../data/token-row.ts";
@@ -26,77 +26,86 @@ export interface Segment {
   /** The prompt as a completion of its own, for each role that scores its tokens. */
   readonly scoredPrompts: readonly Laid[];
   readonly branches: readonly (readonly Laid[])[];
+  /** Whether all of it attends in one row. */
+  readonly joined: boolean;
 }
 
-/** Whether the prompt of a segment stands for several completions: then each of its parts attends for itself. */
-export const isShared = ({ branches }: Segment): boolean => branches.length > 1;
+/**
+ * How the completions of a prompt stand: each with a copy of it; or after one that they share, all in one row of attention, or each in a row
+ * that looks at the prompt's tokens again.
+ */
+export type Sharing = "apart" | "joined" | "split";
+
+/** Whether several rows look at the tokens of a prompt. */
+export const isSplit = ({ branches, joined }: Segment): boolean => branches.length > 1 && !joined;
 
 /**
- * Tokens that attend in one row: a part of a prompt with what it looks at, a branch that looks at its prompt too, or a prompt with its only
- * branch.
+ * Tokens that attend in one row: a part of a prompt with what it looks at, a branch that looks at its prompt too, or a prompt with all its
+ * branches.
  */
 export interface Span {
   readonly segment: Segment;
-  /** Which branch; undefined for the prompt, with the branch that stands with it. */
+  /** Which branch; undefined for the prompt, with the branches that stand with it. */
   readonly branch: number | undefined;
   /** The tokens that look: the last ones of `keys`. */
   readonly queries: number;
-  /** Those looked at: the first so many of prompt and branch. */
+  /** Those looked at: the first so many of prompt and branch, or of all branches. */
   readonly keys: number;
 }
 
 /** Tokens of a record that are laid out: parts of these roles with what they follow, prompts once for all of them or, `apart`, with each. */
 export function laidTokens(record: Scorable, roles: readonly RoleLayout[], apart: boolean): number {
-  const { prompts, others } = tokenCounts(segmentsOf([record], roles, apart).segments);
-  return prompts + others;
+  return tokensIn(segmentsOf([record], roles, apart ? "apart" : "joined").segments);
 }
 
-/** Tokens of prompts for several completions, and all others. */
+/** Tokens of segments. */
+export const tokensIn = (segments: readonly Segment[]): number =>
+  segments.reduce((n, { prompt, branches }) => n + prompt.length + laidTotal(branches), 0);
+
+/** Tokens of prompts that several rows look at, and all others. */
 export function tokenCounts(segments: readonly Segment[]) {
-  let [prompts, others] = [0, 0];
-  for (const segment of segments) {
-    const { prompt, branches } = segment;
-    others += branches.reduce((n, b) => n + laidLength(b), 0);
-    if (isShared(segment)) prompts += prompt.length;
-    else others += prompt.length;
-  }
-  return { prompts, others };
+  const prompts = segments.filter(isSplit).reduce((n, { prompt }) => n + prompt.length, 0);
+  return { prompts, others: tokensIn(segments) - prompts };
 }
 
-/** How many spans look at a token of a prompt for several completions, at most; `queries` as for `spansOf`. */
+/** How many spans look at a token of a prompt that several look at, at most; `queries` as for `spansOf`. */
 export const looksOf = (segments: readonly Segment[], queries: number): number =>
-  Math.max(0, ...segments.filter(isShared).map((s) => promptParts(s, queries) + s.branches.length));
+  Math.max(0, ...segments.filter(isSplit).map((s) => promptParts(s, queries) + s.branches.length));
 
 /** Spans that the prompt of a segment is cut into. */
 const promptParts = ({ prompt }: Segment, queries: number) => Math.max(1, Math.ceil(prompt.length / queries));
 
 /**
- * The spans of a segment. Prompts for several completions that are longer than the queries of a row are cut: a part looks at those before it,
- * and what comes after it takes no room in its row.
+ * The spans of a segment. Prompts that several rows look at are cut where they are longer than the queries of a row: a part looks at those
+ * before it, and what comes after it takes no room in its row.
  */
 export function spansOf(segment: Segment, queries: number): Span[] {
   const { prompt, branches } = segment;
-  const lengths = branches.map(laidLength);
-  if (!isShared(segment)) {
-    const all = prompt.length + (lengths[0] ?? 0);
+  if (!isSplit(segment)) {
+    const all = prompt.length + laidTotal(branches);
     return [{ segment, branch: undefined, queries: all, keys: all }];
   }
   const parts = promptParts(segment, queries);
   const ends = Array.from({ length: parts + 1 }, (_, i) => Math.ceil((prompt.length * i) / parts));
   return [
     ...ends.slice(1).map((keys, i) => ({ segment, branch: undefined, queries: keys - ends[i], keys })),
-    ...lengths.map((n, branch) => ({ segment, branch, queries: n, keys: prompt.length + n })),
+    ...branches.map((parts, branch) => {
+      const n = laidLength(parts);
+      return { segment, branch, queries: n, keys: prompt.length + n };
+    }),
   ];
 }
 
 /** Tokens of a branch. */
 export const laidLength = (parts: readonly Laid[]) => parts.reduce((n, p) => n + p.ids.length, 0);
 
+const laidTotal = (branches: Segment["branches"]) => branches.reduce((n, b) => n + laidLength(b), 0);
+
 /**
- * Every tree as one segment, or one segment a branch where rotary frequencies depend on the length of the row; completions are
+ * Every tree as one segment, or one segment a branch (apart: also where rotary frequencies depend on the length of the row); completions are
  * numbered by role in the order of the records.
  */
-export function segmentsOf(records: readonly Scorable[], roles: readonly RoleLayout[], apart: boolean) {
+export function segmentsOf(records: readonly Scorable[], roles: readonly RoleLayout[], sharing: Sharing) {
   const tokens = roles.map(() => 0);
   const units = roles.map(() => 0);
   const owners = roles.map((): number[] => []);
@@ -122,12 +131,13 @@ export function segmentsOf(records: readonly Scorable[], roles: readonly RoleLay
         }),
       );
       const scoredPrompts = scored.map((k) => take(k, record, prompt.slice(1)));
-      const groups = apart && laid.length > 0 ? laid.map((b) => [b]) : [laid];
+      const groups = sharing === "apart" && laid.length > 0 ? laid.map((b) => [b]) : [laid];
       groups.forEach((group, g) =>
         segments.push({
           prompt,
           scoredPrompts: g === 0 ? scoredPrompts : [],
           branches: group,
+          joined: sharing === "joined",
         }),
       );
     }

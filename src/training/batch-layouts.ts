@@ -114,7 +114,7 @@ export class BatchLayouts {
     return layoutOf(rows, this.#roles, {
       slots,
       hidden: hiddenSize,
-      apart: rope.dependsOnLength,
+      ...(rope.dependsOnLength ? { ways: ["apart"] } : {}),
       ...options,
     });
   }

@@ -42,8 +42,6 @@ const table = {
   SetGlobalSpinControl: [149, "void *options, int spin"],
   SetGlobalDenormalAsZero: [155, "void *options"],
   CreateArenaCfgV2: [164, "void *keys, void *values, size_t n, _Out_ void **arena"],
-  SetGlobalCustomCreateThreadFn: [199, "void *options, void *create"],
-  SetGlobalCustomJoinThreadFn: [201, "void *options, void *join"],
 } as const satisfies Record<string, readonly [number, string]>;
 
 /** Functions that return nothing. */

@@ -6,12 +6,16 @@
  * are as they were.
  */
 import koffi from "koffi";
-import { onEveryThread } from "./node-threads.ts";
 
 /** In the control register of SSE: results that are denormal become zero, and operands are taken for it. */
 const flushToZero = 0x8000 | 0x0040;
 /** Where it stands in fenv_t of glibc, behind the 28 bytes of the x87. */
 const [registerAt, environmentBytes] = [7, 32];
+/** Calls at once and rounds of them: many enough for each thread to take one. */
+const [callsForEach, rounds] = [4, 4];
+/** Of more threads some may be left as they are. */
+const mostThreads = 16;
+
 let done: Promise<void> | undefined;
 
 /** Tells the threads that run programs, once a process. */
@@ -39,5 +43,10 @@ async function tellThreads(): Promise<void> {
   const environment = new Uint32Array(environmentBytes / 4);
   if (library.get(environment) !== 0) return;
   environment[registerAt] |= flushToZero;
-  await onEveryThread(() => new Promise((resolve) => library.set.async(environment, () => resolve())));
+  const threads = Math.min(Number(process.env.UV_THREADPOOL_SIZE) || 4, mostThreads);
+  const call = () => new Promise<void>((resolve) => library.set.async(environment, () => resolve()));
+  for (let i = 0; i < rounds; i++) {
+    await Promise.all(Array.from({ length: callsForEach * threads }, call));
+    for (let k = 0; k < callsForEach * threads; k++) await call(); // they take turns
+  }
 }

@@ -20,7 +20,6 @@ import {
 } from "./c-api.ts";
 import { trimHeaps } from "./heap-trim.ts";
 import { libraryPath } from "./runtime-library.ts";
-import { cutIntoShares } from "./work-shares.ts";
 
 export interface COptions {
   /** Threads of the pool; default: physical cores within the limits of the process. */
@@ -69,19 +68,12 @@ function open({
   };
 
   const threading = made(api.CreateThreadingOptions);
-  const poolIsThere = cutIntoShares(threads, {
-    setThreads: (count) => check(api.SetGlobalIntraOpNumThreads(threading, count)),
-    setThreadFunctions: (create, join) => {
-      check(api.SetGlobalCustomCreateThreadFn(threading, create));
-      check(api.SetGlobalCustomJoinThreadFn(threading, join));
-    },
-  });
+  check(api.SetGlobalIntraOpNumThreads(threading, threads));
   check(api.SetGlobalInterOpNumThreads(threading, 1)); // no thread beside the caller's
   check(api.SetGlobalSpinControl(threading, spin ? 1 : 0));
   check(api.SetGlobalDenormalAsZero(threading));
   const fatalOnly = 4; // errors are thrown, they need not be printed too
   const env = made(api.CreateEnvWithGlobalThreadPools, fatalOnly, "prefopt", threading);
-  poolIsThere();
   const [arenaMemory, deviceMemory] = [
     made(api.CreateCpuMemoryInfo, 1, 0),
     made(api.CreateCpuMemoryInfo, 0, 0),

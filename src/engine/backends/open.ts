@@ -16,11 +16,7 @@ export interface BackendOptions {
 }
 
 const backends: Readonly<Record<string, (options: BackendOptions) => Promise<Backend>>> = {
-  "onnxruntime-c": async (o) => {
-    const backend = (await import("./onnxruntime-c.ts")).openOnnxRuntimeC(o);
-    await (await import("./work-shares.ts")).meetThreads(backend);
-    return withBlocks(backend);
-  },
+  "onnxruntime-c": async (o) => withBlocks((await import("./onnxruntime-c.ts")).openOnnxRuntimeC(o)),
   "onnxruntime-binding": async (o) => (await import("./onnxruntime-binding.ts")).openOnnxRuntimeBinding(o),
 };
 
