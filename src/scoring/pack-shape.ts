@@ -49,11 +49,14 @@ export function finelyRoundedUp(n: number): number {
 }
 
 /**
- * What the layers cost in a shape, in tokens: T looks of a token at others cost a share of about T / 5 hidden of its matrix products,
- * softmax and masks included, and to gather a key and a value in both directions 6 / hidden (measured on 34M parameters).
+ * What the layers cost in a shape, in tokens: T looks of a token at others cost a share of about T / 4.4 hidden of its matrix products,
+ * softmax and masks included; to gather a key and a value in both directions 6 / hidden; and to sum the gradients of copies of one 2 / hidden
+ * for each (measured on 34M parameters).
  */
-export const layerCost = (shape: PackShape, hidden: number): number =>
-  tokensOfShape(shape) + (shape.rows * shape.keys * (shape.queries / 5 + 6)) / hidden;
+export function layerCost(shape: PackShape, hidden: number): number {
+  const { prompts, copies, rows, queries, keys } = shape;
+  return tokensOfShape(shape) + (rows * keys * (queries / 4.4 + 6) + 2 * copies * prompts) / hidden;
+}
 
 /** Whether a shape has room for these numbers. */
 export function holds(shape: PackShape, least: Omit<PackShape, "rows" | "queries" | "keys">): boolean {
