@@ -20,7 +20,7 @@ import type { Sharing } from "./segments.ts";
 import { batchArrays, scoreText } from "./text-graph.ts";
 import { TextScorer, type Tree } from "./text-scorer.ts";
 
-const rope = ropeFromConfig({}, { headDim: 8, maxPositionEmbeddings: 64 });
+const rope = ropeFromConfig({}, { headDim: 8, maxPositionEmbeddings: 128 });
 const rng = random(3, "trees");
 const ids = (n: number) => Array.from({ length: n }, () => rng.integer(50));
 const trees: Tree[] = Array.from({ length: 23 }, () => ({
@@ -30,8 +30,8 @@ const trees: Tree[] = Array.from({ length: 23 }, () => ({
 
 /** Prompts that are longer than what follows: they are cut. */
 const longTrees: Tree[] = Array.from({ length: 7 }, () => ({
-  prompt: ids(18 + rng.integer(6)),
-  completions: [ids(1 + rng.integer(5)), ids(1 + rng.integer(5))],
+  prompt: ids(100 + rng.integer(10)),
+  completions: [ids(1 + rng.integer(8)), ids(1 + rng.integer(8))],
 }));
 
 const roles = [
@@ -115,7 +115,7 @@ describe("layout", () => {
   test("a shape with longer rows holds a batch whose prompts are cut in others", () => {
     const rows = longTrees.map(rowOf);
     const cut = layoutOf(rows, roles, { ...split, rounding: "fine" }).shape;
-    const whole = { ...cut, queries: 40, keys: 64, copies: 3, rows: 24 };
+    const whole = { ...cut, queries: 120, keys: 128, copies: 3, rows: 24 };
     expect(layoutOf(rows, roles, { ...split, shapes: [whole] })).toMatchObject({ from: whole, shape: whole });
     const few = { ...cut, copies: 2 };
     expect(layoutOf(rows, roles, { ...split, shapes: [few] }).from).toBeUndefined();
@@ -253,10 +253,17 @@ describe("scores", () => {
     num_attention_heads: 4,
     num_key_value_heads: 2,
     head_dim: 8,
-    max_position_embeddings: 64,
+    max_position_embeddings: 128,
     initializer_range: 0.3,
   };
-  const gpt2 = { vocab_size: 50, n_embd: 32, n_layer: 2, n_head: 4, n_positions: 32, initializer_range: 0.3 };
+  const gpt2 = {
+    vocab_size: 50,
+    n_embd: 32,
+    n_layer: 2,
+    n_head: 4,
+    n_positions: 128,
+    initializer_range: 0.3,
+  };
   const longrope = { type: "longrope", short_factor: [1, 1, 1, 1], long_factor: [1, 2, 3, 4] };
   test.each<[string, object]>([
     ["llama", sizes],
