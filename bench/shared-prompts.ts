@@ -18,7 +18,7 @@ import type { Tensor } from "../src/engine/tensor.ts";
 import { declareModel, modelArrays } from "../src/models/declare.ts";
 import { ParameterArray } from "../src/nn/parameters.ts";
 import { pack } from "../src/scoring/packing.ts";
-import type { Sharing } from "../src/scoring/segments.ts";
+import type { Placements } from "../src/scoring/placements.ts";
 import { batchArrays, scoreText } from "../src/scoring/text-graph.ts";
 
 const { values } = parseArgs({
@@ -49,11 +49,11 @@ const rng = random(1, "pairs");
 const ids = (n: number) => Array.from({ length: n }, () => rng.integer(shape.vocabulary));
 
 /** The step of one layout: margin and log-probabilities out, gradients into the common array. */
-async function stepOf(records: Parameters<typeof pack>[0], ways?: readonly Sharing[]) {
+async function stepOf(records: Parameters<typeof pack>[0], placements?: Placements) {
   // Laid out as in a run on the CPU.
   const batch = pack(records, roles, model.architecture.rope, {
     hidden: shape.hidden,
-    ways,
+    placements,
     rounding: "none",
   });
   const graph = new Graph();
@@ -76,7 +76,7 @@ async function stepOf(records: Parameters<typeof pack>[0], ways?: readonly Shari
     release: () => program.release(),
     logps,
     tokens: batch.tokens,
-    shared: batch.shared,
+    placement: batch.placement,
   };
 }
 
@@ -104,7 +104,7 @@ for (const share of [0.25, 0.5, 0.75]) {
     tokenRatio: significant(apart.tokens / shared.tokens, 3),
     speedUp: spread(ratios, 3),
     difference,
-    chosenShared: shared.shared,
+    placement: shared.placement,
   });
   shared.release();
   apart.release();
@@ -117,7 +117,7 @@ else {
     String(r.tokenRatio),
     `${r.speedUp.median} (${r.speedUp.min} to ${r.speedUp.max})`,
     r.difference.toExponential(1),
-    r.chosenShared ? "shared" : "apart",
+    r.placement,
   ]);
   const head = ["prompt", "tokens", "times faster", "largest Δ log p", "layout chosen"];
   console.log(`${millions(model)} parameters, ${pairs} pairs of ${row} tokens\n${table([head, ...lines])}`);

@@ -22,6 +22,7 @@ import { declareModel, modelArrays } from "../src/models/declare.ts";
 import { fingerprint, loadLanguageModel } from "../src/models/language-model.ts";
 import { ParameterArray } from "../src/nn/parameters.ts";
 import { pack } from "../src/scoring/packing.ts";
+import type { Placement } from "../src/scoring/segments.ts";
 import { batchArrays, scoreText } from "../src/scoring/text-graph.ts";
 import { jsonLines, prefopt } from "./command.ts";
 import { noAdapter } from "./webgpu.ts";
@@ -49,7 +50,7 @@ describe.skipIf(missing !== undefined)("device webgpu", () => {
   const roles = ["chosen", "rejected"].map((name) => ({ name, many: false }));
 
   /** Log-probabilities of two packed pairs, a loss that weighs each token differently, and its gradients. */
-  async function scoreAndDifferentiate(name: string, backend: Backend) {
+  async function scoreAndDifferentiate(name: string, way: Placement, backend: Backend) {
     const model = await loadLanguageModel(models + name, backend);
     const rng = random(1, "pairs");
     const ids = (n: number) => Array.from({ length: n }, () => Math.floor(90 * rng.uniform()));
@@ -58,7 +59,10 @@ describe.skipIf(missing !== undefined)("device webgpu", () => {
         { prompt: ids(prompt), branches: roles.map((r, k) => [{ role: r.name, ids: ids(lengths[k]) }]) },
       ],
     });
-    const batch = pack([row(5, 6, 4), row(3, 9, 7)], roles, model.architecture.rope, { slots: 2 });
+    const batch = pack([row(5, 6, 4), row(3, 9, 7)], roles, model.architecture.rope, {
+      slots: 2,
+      placements: [way],
+    });
     const graph = new Graph();
     const declared = declareModel(graph, model);
     const scores = scoreText(graph, model.architecture, declared.weights, batch.shape, roles);
@@ -85,10 +89,25 @@ describe.skipIf(missing !== undefined)("device webgpu", () => {
     };
   }
 
-  test.each(["llama", "llama3", "mistral", "qwen2", "qwen3", "gemma", "gemma2", "phi3", "gpt2", "gpt_neox"])(
-    "%s: log-probabilities, loss and every gradient",
-    async (name) => {
-      const [a, b] = [await scoreAndDifferentiate(name, cpu), await scoreAndDifferentiate(name, gpu)];
+  const names = [
+    "llama",
+    "llama3",
+    "mistral",
+    "qwen2",
+    "qwen3",
+    "gemma",
+    "gemma2",
+    "phi3",
+    "gpt2",
+    "gpt_neox",
+  ];
+  test.each(names.flatMap((name) => (["split", "joined"] as const).map((way) => [name, way] as const)))(
+    "%s: log-probabilities, loss and every gradient, completions %s",
+    async (name, way) => {
+      const [a, b] = [
+        await scoreAndDifferentiate(name, way, cpu),
+        await scoreAndDifferentiate(name, way, gpu),
+      ];
       a.logps.forEach((v, i) => expect(Math.abs(v - b.logps[i])).toBeLessThan(2e-5));
       expect(Math.abs(a.loss - b.loss)).toBeLessThan(1e-4);
       for (const { name: p } of a.gradients.layout.parameters)

@@ -44,45 +44,48 @@ const cases: [string, Record<string, unknown>][] = [
   ["gpt_neox, one after the other", { ...wide, model_type: "gpt_neox", use_parallel_residual: false }],
 ];
 
-test.each(cases.flatMap(([name, config]) => [false, true].map((again) => ({ name, config, again }))))(
-  "$name, recomputed: $again",
-  async ({ config, again }) => {
-    const model = newLanguageModel(config, 7, backend);
-    const { architecture } = model;
-    const batch = pack(records, roles, architecture.rope);
-    /** Scores of all tokens and gradients of a sum of them with various weights, and the memory of it. */
-    const found = async (all: boolean) => {
-      const graph = new Graph();
-      const declared = declareModel(graph, model);
-      const inputs = declareBatch(graph, architecture, batch.shape, roles);
-      const states = all ? hiddenStates(architecture, declared.weights, inputs) : undefined;
-      const scores = scoreBatch(graph, architecture, declared.weights, inputs, { states, recompute: again });
-      const outputs: Record<string, Tensor> = {};
-      const factors: Record<string, Float32Array> = {};
-      const losses = scores.roles.map(({ logps }, k) => {
-        outputs[`logps/${k}`] = logps;
-        const name = `factor/${k}`;
-        // Padding has whatever log-probability; it counts for nothing.
-        factors[name] = Float32Array.from({ length: logps.elements }, (_, i) =>
-          Number(batch.segments[k][i]) < records.length ? Math.cos(i + 1) : 0,
-        );
-        return sum(mul(logps, graph.input(name, "float", logps.shape)));
-      });
-      const total = losses.reduce((a, b) => add(a, b));
-      gradients(total, declared.trained).forEach((g, i) => {
-        if (g) outputs[`gradient/${declared.trained[i].id}`] = g;
-      });
-      const given = { ...modelArrays(model), ...batchArrays(batch, roles), ...factors };
-      return { bytes: peakBytes(graph, outputs), results: await evaluate(backend, graph, outputs, given) };
-    };
-    const [some, all] = [await found(false), await found(true)];
-    expect(some.bytes).toBeLessThan(all.bytes);
-    expect(Object.keys(some.results).sort()).toEqual(Object.keys(all.results).sort());
-    for (const [name, values] of Object.entries(all.results)) {
-      const largest = Math.max(...Array.from(values as Float32Array, Math.abs));
-      (some.results[name] as Float32Array).forEach((v, i) =>
-        expect(Math.abs(v - Number(values[i])), `${name}[${i}]`).toBeLessThanOrEqual(1e-5 * largest + 1e-7),
+test.each(
+  cases.flatMap(([name, config]) =>
+    (["split", "joined"] as const).flatMap((way) =>
+      [false, true].map((again) => ({ name, config, way, again })),
+    ),
+  ),
+)("$name, $way, recomputed: $again", async ({ config, way, again }) => {
+  const model = newLanguageModel(config, 7, backend);
+  const { architecture } = model;
+  const batch = pack(records, roles, architecture.rope, { placements: [way] });
+  /** Scores of all tokens and gradients of a sum of them with various weights, and the memory of it. */
+  const found = async (all: boolean) => {
+    const graph = new Graph();
+    const declared = declareModel(graph, model);
+    const inputs = declareBatch(graph, architecture, batch.shape, roles);
+    const states = all ? hiddenStates(architecture, declared.weights, inputs) : undefined;
+    const scores = scoreBatch(graph, architecture, declared.weights, inputs, { states, recompute: again });
+    const outputs: Record<string, Tensor> = {};
+    const factors: Record<string, Float32Array> = {};
+    const losses = scores.roles.map(({ logps }, k) => {
+      outputs[`logps/${k}`] = logps;
+      const name = `factor/${k}`;
+      // Padding has whatever log-probability; it counts for nothing.
+      factors[name] = Float32Array.from({ length: logps.elements }, (_, i) =>
+        Number(batch.segments[k][i]) < records.length ? Math.cos(i + 1) : 0,
       );
-    }
-  },
-);
+      return sum(mul(logps, graph.input(name, "float", logps.shape)));
+    });
+    const total = losses.reduce((a, b) => add(a, b));
+    gradients(total, declared.trained).forEach((g, i) => {
+      if (g) outputs[`gradient/${declared.trained[i].id}`] = g;
+    });
+    const given = { ...modelArrays(model), ...batchArrays(batch, roles), ...factors };
+    return { bytes: peakBytes(graph, outputs), results: await evaluate(backend, graph, outputs, given) };
+  };
+  const [some, all] = [await found(false), await found(true)];
+  expect(some.bytes).toBeLessThan(all.bytes);
+  expect(Object.keys(some.results).sort()).toEqual(Object.keys(all.results).sort());
+  for (const [name, values] of Object.entries(all.results)) {
+    const largest = Math.max(...Array.from(values as Float32Array, Math.abs));
+    (some.results[name] as Float32Array).forEach((v, i) =>
+      expect(Math.abs(v - Number(values[i])), `${name}[${i}]`).toBeLessThanOrEqual(1e-5 * largest + 1e-7),
+    );
+  }
+});

@@ -15,10 +15,11 @@ import {
   union,
   upTo8,
 } from "./pack-shape.ts";
+import { type Placements, allPlacements } from "./placements.ts";
 import {
+  type Placement,
   type RoleLayout,
   type Segment,
-  type Sharing,
   type Span,
   isSplit,
   laidLength,
@@ -26,6 +27,7 @@ import {
   segmentsOf,
   spansOf,
   tokenCounts,
+  tokensIn,
 } from "./segments.ts";
 
 /** A span in its row of attention. */
@@ -44,8 +46,8 @@ export interface Layout {
   readonly spans: readonly PlacedSpan[];
   /** For each role, the record of each completion. */
   readonly owners: readonly (readonly number[])[];
-  /** Whether a prompt stands once for all its completions, and not with each. */
-  readonly shared: boolean;
+  /** How completions of a prompt stand; of the ways that are the same for this batch the first that was given. */
+  readonly placement: Placement;
   /** Tokens that are not padding. */
   readonly tokens: number;
 }
@@ -61,8 +63,8 @@ export interface LayoutOptions {
   readonly slots?: number;
   /** Hidden size of the model: wide models care less for attention. */
   readonly hidden?: number;
-  /** How completions of a prompt may stand; default: in each way. */
-  readonly ways?: readonly Sharing[];
+  /** How completions of a prompt may stand; default: in every way. */
+  readonly placements?: Placements;
   readonly rounding?: Rounding;
   /** Shapes that programs are compiled for anyway: the cheapest that holds the batch is taken, where one does. */
   readonly shapes?: readonly PackShape[];
@@ -94,115 +96,154 @@ const spares = [1, 0];
 /** Prompts that several rows look at may be cut into so many parts. */
 const cuttings = [1, 2, 3, 4];
 
-/** The cheapest layout of records: prompts shared or not, rows of attention as long as the longest part or longer. */
+/** The cheapest layout of records: completions in one placement or another, rows of attention as long as the longest span or longer. */
 export function layoutOf(
   records: readonly Scorable[],
   roles: readonly RoleLayout[],
   {
     slots = records.length,
     hidden = 64,
-    ways = ["split", "joined", "apart"],
+    placements = allPlacements,
     rounding = "few",
     shapes = [],
     grow = false,
   }: LayoutOptions = {},
 ): Layout {
-  const cuts = cutsOf(records, roles, ways);
-  let best:
-    | {
-        cost: number;
-        shape: PackShape;
-        from?: PackShape;
-        cut: (typeof cuts)[number];
-        spans: Span[];
-        spare: number;
-      }
-    | undefined;
-  const candidates = cuts.flatMap((cut) => spares.map((spare) => ({ cut, spare })));
-  for (const { cut, spare } of candidates) {
-    const { segments, counts } = cut;
-    const { prompts, others } = tokenCounts(segments);
-    const known = new Map<number, Span[]>();
-    const spansIn = ({ queries }: { queries: number }) => {
-      const spans =
-        known.get(queries) ??
-        segments.flatMap((s) => spansOf(s, queries)).sort((a, b) => b.keys - a.keys || b.queries - a.queries);
-      known.set(queries, spans);
-      return spans;
-    };
-    const up = grow ? upTo8 : rounders[rounding];
-    const given = prompts && up(prompts);
-    const single = up(others + spare);
-    const scores = counts.tokens.map((n) => Math.max(8, up(n)));
-    const few = rounding === "few";
-    const least = {
-      prompts: given,
-      others: few ? single : wholeBlocks(given + single) - given,
-      scored: few ? scores : inWholeBlocks(scores),
-      units: roles.map((role, k) => (role.many ? roundedUp(counts.units[k]) : slots)),
-      records: slots,
-    };
-    const exact = { ...least, prompts, others: others + spare, scored: counts.tokens };
-    const looks = ({ queries }: { queries: number }) => looksOf(segments, queries);
-    const holding = grow ? [] : shapes.filter((s) => holds(s, { ...exact, copies: looks(s) }));
-    const wanted: { shape: PackShape; from?: PackShape }[] = grow
-      ? shapes.flatMap((from) => {
-          const [size] = rowSizes(spansIn(from), rounding, spare);
-          const shape = union(from, { ...least, ...size, copies: looks(from), rows: 0 });
-          return shape ? [{ shape, from }] : [];
-        })
-      : holding.length > 0
-        ? holding.map((from) => ({ shape: from, from }))
-        : cutLengths(segments)
-            .flatMap((queries) => rowSizes(spansIn({ queries }), rounding, spare))
-            .map((s) => ({ shape: { ...least, ...s, copies: looks(s), rows: 0 } }));
-    for (const { shape: candidate, from } of wanted) {
-      if (spare === 0 && (prompts + others) % candidate.queries !== 0) continue; // not full
-      const spans = spansIn(candidate);
-      const rows = rowsFor(spans, candidate, spare);
-      if (rows === undefined || (holding.length > 0 && rows > candidate.rows)) continue;
-      const shape =
-        rows <= candidate.rows
-          ? candidate
-          : { ...candidate, rows: rounding === "none" ? rows : roundedUp(rows, 8) };
-      if (spare === 0 && !isFull(shape, spans, prompts + others)) continue;
-      // What a shape grows by, other batches pay for too.
-      const cost = layerCost(shape, hidden) * (grow ? 2 : 1) - (grow && from ? layerCost(from, hidden) : 0);
-      // A shape that there is a program for goes before one of the batch's own.
-      const better = !best || (from && !best.from) || (!best.from === !from && cost < best.cost);
-      if (better) best = { cost, shape, from, cut, spans, spare };
-    }
-  }
+  const settings = { slots, hidden, rounding, shapes, grow };
+  let best: Candidate | undefined;
+  for (const segmented of segmentations(records, roles, placements))
+    for (const spare of spares)
+      for (const candidate of candidatesOf(segmented, spare, roles, settings))
+        if (!best || precedes(candidate, best)) best = candidate;
   // A shape that holds the numbers may still be too small for the rows: then the batch gets one of its own.
-  if (!best) return layoutOf(records, roles, { slots, hidden, ways, rounding });
-  const { shape, from, cut, spans, spare } = best;
-  const { segments, counts } = cut;
-  const { prompts, others } = tokenCounts(segments);
-  const placed = place(spans, shape, spare);
-  const shared = cut.sharing !== "apart";
-  return { shape, from, segments, spans: placed, owners: counts.owners, shared, tokens: prompts + others };
+  if (!best) return layoutOf(records, roles, { slots, hidden, placements, rounding });
+  const { shape, from, segmented, spans, spare } = best;
+  const { segments, counts, placement } = segmented;
+  return {
+    shape,
+    from,
+    segments,
+    spans: place(spans, shape, spare),
+    owners: counts.owners,
+    placement,
+    tokens: tokensIn(segments),
+  };
 }
 
-/** Records cut in these ways, of which one does where no prompt has several completions. */
-function cutsOf(records: readonly Scorable[], roles: readonly RoleLayout[], ways: readonly Sharing[]) {
-  const [first, ...others] = ways.map((sharing) => ({ sharing, ...segmentsOf(records, roles, sharing) }));
+/** A way to lay a batch out. */
+interface Candidate {
+  readonly cost: number;
+  readonly shape: PackShape;
+  readonly from?: PackShape;
+  readonly segmented: Segmented;
+  readonly spans: readonly Span[];
+  readonly spare: number;
+}
+
+/** Whether one goes before another: a shape that there is a program for before one of the batch's own, then what costs less. */
+const precedes = (a: Candidate, b: Candidate): boolean =>
+  !a.from === !b.from ? a.cost < b.cost : a.from !== undefined;
+
+type Settings = Required<Omit<LayoutOptions, "placements">>;
+
+/** The ways to lay segments out, `spare` tokens and slots of the first row kept for padding. */
+function* candidatesOf(
+  segmented: Segmented,
+  spare: number,
+  roles: readonly RoleLayout[],
+  settings: Settings,
+): Iterable<Candidate> {
+  const { hidden, rounding, shapes, grow } = settings;
+  const { segments } = segmented;
+  const tokens = tokensIn(segments);
+  const known = new Map<number, readonly Span[]>();
+  const spansIn = ({ queries }: Pick<RowSize, "queries">) => {
+    const spans =
+      known.get(queries) ??
+      segments.flatMap((s) => spansOf(s, queries)).sort((a, b) => b.keys - a.keys || b.queries - a.queries);
+    known.set(queries, spans);
+    return spans;
+  };
+  const { least, exact } = sizesOf(segmented, spare, roles, settings);
+  const looks = ({ queries }: Pick<RowSize, "queries">) => looksOf(segments, queries);
+  const holding = grow ? [] : shapes.filter((s) => holds(s, { ...exact, copies: looks(s) }));
+  const grown = (from: PackShape) => {
+    const [size] = rowSizes(spansIn(from), rounding, spare);
+    const shape = union(from, { ...least, ...size, copies: looks(from), rows: 0 });
+    return shape ? [{ shape, from }] : [];
+  };
+  const own = () =>
+    cutLengths(segments)
+      .flatMap((queries) => rowSizes(spansIn({ queries }), rounding, spare))
+      .map((s) => ({ shape: { ...least, ...s, copies: looks(s), rows: 0 }, from: undefined }));
+  const wanted = grow
+    ? shapes.flatMap(grown)
+    : holding.length > 0
+      ? holding.map((from) => ({ shape: from, from }))
+      : own();
+  for (const { shape: given, from } of wanted) {
+    if (spare === 0 && tokens % given.queries !== 0) continue; // not full
+    const spans = spansIn(given);
+    const rows = rowsFor(spans, given, spare);
+    if (rows === undefined || (holding.length > 0 && rows > given.rows)) continue;
+    const shape =
+      rows <= given.rows ? given : { ...given, rows: rounding === "none" ? rows : roundedUp(rows, 8) };
+    if (spare === 0 && !isFull(shape, spans, tokens)) continue;
+    // What a shape grows by, other batches pay for too.
+    const cost = layerCost(shape, hidden) * (grow ? 2 : 1) - (grow && from ? layerCost(from, hidden) : 0);
+    yield { cost, shape, from, segmented, spans, spare };
+  }
+}
+
+/** The numbers that a shape for segments must hold, as they are and rounded up; all but those of its rows of attention. */
+function sizesOf(
+  { segments, counts }: Segmented,
+  spare: number,
+  roles: readonly RoleLayout[],
+  { slots, rounding, grow }: Settings,
+) {
+  const { prompts, others } = tokenCounts(segments);
+  const up = grow ? upTo8 : rounders[rounding];
+  const [promptTokens, otherTokens] = [prompts && up(prompts), up(others + spare)];
+  const scores = counts.tokens.map((n) => Math.max(8, up(n)));
+  const few = rounding === "few";
+  const least = {
+    prompts: promptTokens,
+    others: few ? otherTokens : wholeBlocks(promptTokens + otherTokens) - promptTokens,
+    scored: few ? scores : inWholeBlocks(scores),
+    units: roles.map((role, k) => (role.many ? roundedUp(counts.units[k]) : slots)),
+    records: slots,
+  };
+  return { least, exact: { ...least, prompts, others: others + spare, scored: counts.tokens } };
+}
+
+/** Records in segments for each of these placements, of which one does where no prompt has several completions. */
+function segmentations(
+  records: readonly Scorable[],
+  roles: readonly RoleLayout[],
+  placements: Placements,
+): Segmented[] {
+  const [first, ...others] = placements.map((placement) => ({
+    placement,
+    ...segmentsOf(records, roles, placement),
+  }));
   const branching = first.segments.some(({ branches }) => branches.length > 1);
-  const differ = ({ segments }: Cut) => branching || segments.length !== first.segments.length;
+  const differ = ({ segments }: Segmented) => branching || segments.length !== first.segments.length;
   return [first, ...others.filter(differ)];
 }
 
-type Cut = ReturnType<typeof segmentsOf>;
+type Segmented = ReturnType<typeof segmentsOf> & Pick<Layout, "placement">;
 
 /** Numbers of queries that prompts which several rows look at may be cut to; no fewer than the longest of all other spans has. */
 function cutLengths(segments: readonly Segment[]): number[] {
-  const shared = segments.filter(isSplit);
-  const longest = Math.max(0, ...shared.map((s) => s.prompt.length));
-  const others = Math.max(1, ...shared.flatMap((s) => s.branches.map(laidLength)));
+  const split = segments.filter(isSplit);
+  const longest = Math.max(0, ...split.map((s) => s.prompt.length));
+  const others = Math.max(1, ...split.flatMap((s) => s.branches.map(laidLength)));
   return [...new Set(cuttings.map((n) => Math.max(others, Math.ceil(longest / n))))];
 }
 
 /**
- * Whether nothing of a shape is padding, no token and no query; and tokens of shared prompts that fewer rows look at than others have a key
+ * Whether nothing of a shape is padding, no token and no query; and tokens of split prompts that fewer rows look at than others have a key
  * that nobody looks at for want of another.
  */
 function isFull(shape: PackShape, spans: readonly Span[], tokens: number): boolean {

@@ -1,5 +1,6 @@
 /** Packing: padded, packed and shared-prompt layouts are the same numbers, and layouts depend on the rows alone. */
 import { describe, expect, test } from "vitest";
+import type { Scorable } from "../data/token-row.ts";
 import type { TensorArray } from "../engine/backends/backend.ts";
 import { openBackend } from "../engine/backends/open.ts";
 import { gradients } from "../engine/gradient.ts";
@@ -16,9 +17,9 @@ import { ropeFromConfig } from "../nn/rotary.ts";
 import { layoutOf } from "./layout.ts";
 import { roundedUp } from "./pack-shape.ts";
 import { type PackedBatch, pack } from "./packing.ts";
-import type { Sharing } from "./segments.ts";
+import type { Placement } from "./segments.ts";
 import { batchArrays, scoreText } from "./text-graph.ts";
-import { TextScorer, type Tree } from "./text-scorer.ts";
+import { type RowScores, TextScorer, type Tree, unpack } from "./text-scorer.ts";
 
 const rope = ropeFromConfig({}, { headDim: 8, maxPositionEmbeddings: 128 });
 const rng = random(3, "trees");
@@ -28,7 +29,7 @@ const trees: Tree[] = Array.from({ length: 23 }, () => ({
   completions: [ids(1 + rng.integer(12)), ids(1 + rng.integer(5))],
 }));
 
-/** Prompts that are longer than what follows: they are cut. */
+/** Prompts that are longer than what follows: split, they are cut. */
 const longTrees: Tree[] = Array.from({ length: 7 }, () => ({
   prompt: ids(100 + rng.integer(10)),
   completions: [ids(1 + rng.integer(8)), ids(1 + rng.integer(8))],
@@ -66,7 +67,7 @@ function looks(batch: PackedBatch): Map<number, number[]> {
   return found;
 }
 
-const [split, joined] = [{ ways: ["split"] }, { ways: ["joined"] }] as const;
+const [split, joined] = [{ placements: ["split"] }, { placements: ["joined"] }] as const;
 
 describe.each([
   ["each completion in a row of its own", split],
@@ -234,6 +235,30 @@ async function gradientsOf(model: LanguageModel, batch: PackedBatch) {
   return evaluate(model.backend, graph, outputs, { ...modelArrays(model), ...batchArrays(batch, roles) });
 }
 
+/** Scores of rows whose completions are placed in one way. */
+async function scoresOf(
+  model: LanguageModel,
+  rows: readonly Scorable[],
+  names: readonly string[],
+  way: Placement,
+): Promise<RowScores[]> {
+  const laid = names.map((name) => ({ name, many: true }));
+  const batch = pack(rows, laid, model.architecture.rope, { placements: [way] });
+  expect([way, "apart"]).toContain(batch.placement); // phi3 has no other
+  const graph = new Graph();
+  const declared = declareModel(graph, model);
+  const scores = scoreText(graph, model.architecture, declared.weights, batch.shape, laid);
+  const outputs = Object.fromEntries(names.map((name, k) => [name, scores.roles[k].logps]));
+  const arrays = { ...modelArrays(model), ...batchArrays(batch, laid) };
+  const found = await evaluate(model.backend, graph, outputs, arrays);
+  return unpack(
+    batch,
+    laid,
+    names.map((name) => found[name] as Float32Array),
+    rows.length,
+  );
+}
+
 /** Within 2e-5 of the largest of each. */
 function expectClose(found: Record<string, TensorArray>, wanted: Record<string, TensorArray>): void {
   for (const [name, values] of Object.entries(wanted)) {
@@ -276,11 +301,18 @@ describe("scores", () => {
     const model = newLanguageModel({ ...config, model_type }, 1, await openBackend());
     const scorer = new TextScorer(model);
     for (const given of [trees, longTrees]) {
-      const packed = await scorer.score(given);
+      const packed = await Promise.all(
+        ([split, joined] as const).map(({ placements: [way] }) =>
+          scoresOf(model, given.map(rowOf), ["chosen", "rejected"], way),
+        ),
+      );
       for (const [i, { prompt, completions }] of given.entries()) {
         for (const [k, completion] of completions.entries()) {
           const [[alone]] = await scorer.score([{ prompt, completions: [completion] }]);
-          alone.forEach((logp, t) => expect(Math.abs(packed[i][k][t] - logp)).toBeLessThan(2e-5));
+          for (const scores of packed) {
+            const [found] = scores[i][roles[k].name];
+            alone.forEach((logp, t) => expect(Math.abs(found[t] - logp)).toBeLessThan(2e-5));
+          }
         }
       }
     }
@@ -296,9 +328,9 @@ describe("scores", () => {
     async (...given) => {
       const [model_type, , config, own] = given;
       const model = newLanguageModel({ ...sizes, ...config, model_type }, 1, await openBackend());
-      const laid = async (way: Sharing) => {
-        const batch = pack(own.map(rowOf), roles, model.architecture.rope, { ways: [way] });
-        expect(batch.shared).toBe(way !== "apart");
+      const laid = async (way: Placement) => {
+        const batch = pack(own.map(rowOf), roles, model.architecture.rope, { placements: [way] });
+        expect(batch.placement).toBe(way);
         return gradientsOf(model, batch);
       };
       const apart = await laid("apart");
@@ -341,12 +373,17 @@ describe("scores", () => {
     expect(await scored(longest)).toEqual(full);
     expect(await scored(longest - 2)).not.toEqual(full);
   });
-  test.each(["llama", "phi3"])(
-    "%s: rows of several prompts, of branches in parts, of many completions and of scored prompts",
-    async (model_type) => {
+  test.each<[string, Placement]>([
+    ["llama", "split"],
+    ["llama", "joined"],
+    ["phi3", "apart"],
+  ])(
+    "%s: rows of several prompts, of branches in parts, of many completions and of scored prompts, %s",
+    async (model_type, way) => {
       const scaled = { ...sizes, original_max_position_embeddings: 12, rope_scaling: longrope };
       const config = model_type === "phi3" ? scaled : sizes;
-      const scorer = new TextScorer(newLanguageModel({ ...config, model_type }, 1, await openBackend()));
+      const model = newLanguageModel({ ...config, model_type }, 1, await openBackend());
+      const scorer = new TextScorer(model);
       const some = (role: string) => ({ role, ids: ids(1 + rng.integer(6)) });
       // Parts one after another in a branch; a role that is scored nowhere is context; a role of several; two trees.
       const rows = Array.from({ length: 12 }, () => ({
@@ -361,7 +398,7 @@ describe("scores", () => {
           },
         ],
       }));
-      const found = await scorer.scoreRows(rows, ["a", "b", "c", "many", "a/prompt"]);
+      const found = await scoresOf(model, rows, ["a", "b", "c", "many", "a/prompt"], way);
       const alone = async (prompt: readonly number[], completion: readonly number[]) =>
         (await scorer.score([{ prompt, completions: [completion] }]))[0][0];
       for (const [

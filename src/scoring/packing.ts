@@ -7,12 +7,13 @@ import type { Scorable } from "../data/token-row.ts";
 import type { Rope } from "../nn/rotary.ts";
 import { type Layout, type LayoutOptions, layoutOf } from "./layout.ts";
 import { type PackShape, tokensOfShape } from "./pack-shape.ts";
-import { type Laid, type RoleLayout, type Segment, isSplit, laidLength } from "./segments.ts";
+import { placementsFor } from "./placements.ts";
+import { type Laid, type Placement, type RoleLayout, type Segment, isSplit, laidLength } from "./segments.ts";
 
 export interface PackedBatch {
   readonly shape: PackShape;
-  /** Whether a prompt stands once for all its completions, and not with each. */
-  readonly shared: boolean;
+  /** How completions stand with their prompt. */
+  readonly placement: Placement;
   /** [tokens] */
   readonly ids: BigInt64Array;
   /** [tokens]: the place of each token in its own sequence, prompt and completion counted through. */
@@ -63,7 +64,7 @@ export function pack(
 ): PackedBatch {
   const layout = layoutOf(records, roles, {
     ...options,
-    ...(rope.dependsOnLength ? { ways: ["apart"] } : {}),
+    placements: rope.dependsOnLength ? placementsFor(rope) : options.placements,
   });
   const { shape, tokens } = layout;
   const { scored, units, records: slots } = shape;
@@ -149,7 +150,7 @@ export function pack(
   }
   return {
     shape,
-    shared: layout.shared,
+    placement: layout.placement,
     ids,
     tokenPositions,
     cos,
@@ -207,8 +208,8 @@ function sightOf(
     branches.slice(0, b).reduce((n, x) => n + laidLength(x), prompt.length),
   );
   return (place) => {
-    const own = starts.findLast((start) => start <= place) ?? 0;
-    return own === 0
+    const own = starts.findLast((start) => start <= place);
+    return own === undefined
       ? [[0, place + 1]]
       : [
           [0, prompt.length],
@@ -235,7 +236,7 @@ function attentionPlaces({ shape, spans }: Layout, starts: ReadonlyMap<Segment, 
     if (!start) throw new TypeError("a span of no segment of this layout");
     const { prompt, branches } = start;
     const promptLength = segment.prompt.length;
-    const ofBranch = branches[branch ?? 0];
+    const ofBranch = branches[branch ?? 0]; // in a row with others, they follow one another
     const tokenOf = (place: number) =>
       place < promptLength ? prompt + place : ofBranch + place - promptLength;
     const before = span.keys - span.queries;

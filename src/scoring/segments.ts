@@ -1,6 +1,6 @@
 /**
- * Records cut into what attends together: segments look only at themselves, a whole tree or one branch with its own copy of the prompt; spans
- * are the parts of a segment that stand in one row of attention, or all of it.
+ * Records cut into what attends together: segments look only at themselves, a whole tree or one branch with its own copy of the prompt;
+ * spans are the parts of a segment that stand in one row of attention, or all of it.
  */
 import { promptSuffix } from "../data/record-kinds.ts";
 import type { Part, Scorable, TokenTree } from "../data/token-row.ts";
@@ -31,10 +31,10 @@ export interface Segment {
 }
 
 /**
- * How the completions of a prompt stand: each with a copy of it; or after one that they share, all in one row of attention, or each in a row
- * that looks at the prompt's tokens again.
+ * How the completions of a prompt stand: each with a copy of it (apart); or after one that they share, all in one row of attention (joined),
+ * or each in a row that looks at the prompt's tokens again (split).
  */
-export type Sharing = "apart" | "joined" | "split";
+export type Placement = "apart" | "joined" | "split";
 
 /** Whether several rows look at the tokens of a prompt. */
 export const isSplit = ({ branches, joined }: Segment): boolean => branches.length > 1 && !joined;
@@ -53,9 +53,9 @@ export interface Span {
   readonly keys: number;
 }
 
-/** Tokens of a record that are laid out: parts of these roles with what they follow, prompts once for all of them or, `apart`, with each. */
-export function laidTokens(record: Scorable, roles: readonly RoleLayout[], apart: boolean): number {
-  return tokensIn(segmentsOf([record], roles, apart ? "apart" : "joined").segments);
+/** Tokens of a record that are laid out: parts of these roles with what they follow, a prompt once for all of them or with each. */
+export function laidTokens(record: Scorable, roles: readonly RoleLayout[], placement: Placement): number {
+  return tokensIn(segmentsOf([record], roles, placement).segments);
 }
 
 /** Tokens of segments. */
@@ -102,10 +102,10 @@ export const laidLength = (parts: readonly Laid[]) => parts.reduce((n, p) => n +
 const laidTotal = (branches: Segment["branches"]) => branches.reduce((n, b) => n + laidLength(b), 0);
 
 /**
- * Every tree as one segment, or one segment a branch (apart: also where rotary frequencies depend on the length of the row); completions are
- * numbered by role in the order of the records.
+ * Every tree as one segment, or where completions stand apart one for each branch; completions are numbered by role in the order of the
+ * records.
  */
-export function segmentsOf(records: readonly Scorable[], roles: readonly RoleLayout[], sharing: Sharing) {
+export function segmentsOf(records: readonly Scorable[], roles: readonly RoleLayout[], placement: Placement) {
   const tokens = roles.map(() => 0);
   const units = roles.map(() => 0);
   const owners = roles.map((): number[] => []);
@@ -131,13 +131,13 @@ export function segmentsOf(records: readonly Scorable[], roles: readonly RoleLay
         }),
       );
       const scoredPrompts = scored.map((k) => take(k, record, prompt.slice(1)));
-      const groups = sharing === "apart" && laid.length > 0 ? laid.map((b) => [b]) : [laid];
+      const groups = placement === "apart" && laid.length > 0 ? laid.map((b) => [b]) : [laid];
       groups.forEach((group, g) =>
         segments.push({
           prompt,
           scoredPrompts: g === 0 ? scoredPrompts : [],
           branches: group,
-          joined: sharing === "joined",
+          joined: placement === "joined",
         }),
       );
     }

@@ -79,6 +79,25 @@ test("a batch that is smaller than a planned shape takes it, even where one of i
   expect(segments).toHaveLength(3);
 });
 
+test("with three quarters of prompt completions attend in one row, with half of it each in its own", () => {
+  const pairs = (prompt: number, completion: number) =>
+    Array.from({ length: 4 }, () => ({
+      trees: [
+        { prompt: ids(prompt), branches: roles.map(({ name }) => [{ role: name, ids: ids(completion) }]) },
+      ],
+    }));
+  const laid = (prompt: number, completion: number) =>
+    layoutOf(pairs(prompt, completion), roles, { hidden: 512, rounding: "none" });
+  expect(laid(192, 64).shape).toMatchObject({ prompts: 0, others: 1280, rows: 4, queries: 320, keys: 320 });
+  expect(laid(128, 128).shape).toMatchObject({
+    prompts: 512,
+    others: 1024,
+    rows: 12,
+    queries: 128,
+    keys: 256,
+  });
+});
+
 test("long completions of a short prompt stand apart, a long prompt is shared", () => {
   const tree = (prompt: number, completion: number) => [
     {
@@ -93,9 +112,9 @@ test("long completions of a short prompt stand apart, a long prompt is shared", 
       ],
     },
   ];
-  expect(layoutOf(tree(4, 1000), roles, { hidden: 64 }).shared).toBe(false);
-  expect(layoutOf(tree(500, 100), roles, { hidden: 64 }).shared).toBe(true);
+  expect(layoutOf(tree(4, 1000), roles, { hidden: 64 }).placement).toBe("apart");
+  expect(layoutOf(tree(500, 100), roles, { hidden: 64 }).placement).not.toBe("apart");
   // The wider the model, the less its attention counts.
-  expect(layoutOf(tree(100, 380), roles, { hidden: 64 }).shared).toBe(false);
-  expect(layoutOf(tree(100, 380), roles, { hidden: 4096 }).shared).toBe(true);
+  expect(layoutOf(tree(100, 380), roles, { hidden: 64 }).placement).toBe("apart");
+  expect(layoutOf(tree(100, 380), roles, { hidden: 4096 }).placement).not.toBe("apart");
 });

@@ -7,7 +7,9 @@ import { Graph } from "../engine/graph.ts";
 import type { Built } from "../engine/program.ts";
 import { declareModel, modelArrays } from "../models/declare.ts";
 import type { LanguageModel } from "../models/language-model.ts";
+import { layoutOf } from "./layout.ts";
 import { type PackShape, roundedUp } from "./pack-shape.ts";
+import { type Placements, placementsOfRun } from "./placements.ts";
 import type { RoleLayout } from "./segments.ts";
 import { type PackedBatch, pack } from "./packing.ts";
 import { ShapePrograms } from "./shape-programs.ts";
@@ -55,17 +57,21 @@ export class TextScorer {
     const layouts = roles.map((name) => ({ name, many: true }));
     const scores = new Array<RowScores>(rows.length);
     let done = 0;
-    for (const indices of batches(rows)) {
-      const batch = pack(
-        indices.map((i) => rows[i]),
-        layouts,
-        this.#model.architecture.rope,
-        {
-          slots: roundedUp(indices.length),
-          hidden: this.#model.architecture.hiddenSize,
-          rounding: this.#programs.rounding,
-        },
-      );
+    const { rope, hiddenSize: hidden } = this.#model.architecture;
+    const { rounding } = this.#programs;
+    const rowsAt = (indices: readonly number[]) => indices.map((i) => rows[i]);
+    const optionsOf = ({ length }: readonly number[], placements: Placements) => ({
+      ...{ slots: roundedUp(length), hidden, placements, rounding },
+    });
+    const all = batches(rows);
+    const placements = placementsOfRun(
+      rope,
+      hidden,
+      all,
+      (indices, some) => layoutOf(rowsAt(indices), layouts, optionsOf(indices, some)).shape,
+    );
+    for (const indices of all) {
+      const batch = pack(rowsAt(indices), layouts, rope, optionsOf(indices, placements));
       const logps = await this.#run(batch, layouts);
       unpack(batch, layouts, logps, indices.length).forEach((s, k) => (scores[indices[k]] = s));
       done += indices.length;

@@ -58,6 +58,30 @@ test.each([1, 2, 4])(
   },
 );
 
+test("a run shares prompts in one way, that of most of its work, or not at all", () => {
+  const own = (prompt: number, completion: number) => {
+    const row = pair(0);
+    const branches = row.trees[0].branches.map(([part]) => [{ ...part, ids: ids(completion) }]);
+    return { ...row, trees: [{ prompt: ids(prompt), branches }] };
+  };
+  const [longPrompts, halves, short] = [own(192, 64), own(128, 128), own(1, 200)];
+  const placementsIn = (given: readonly TokenRow[][]) => {
+    const layouts = new BatchLayouts(architecture, roles, false, false);
+    const { programs } = layouts.plan(given, 2);
+    const found = given.map((rows) => layouts.pack(rows, rows.length).placement);
+    return { programs, found };
+  };
+  const of = (row: TokenRow, n: number) => Array.from({ length: n }, () => [row, row]);
+  expect(placementsIn([...of(longPrompts, 5), ...of(halves, 1), ...of(short, 1)])).toEqual({
+    programs: 2,
+    found: [...Array<string>(6).fill("joined"), "apart"],
+  });
+  expect(placementsIn([...of(longPrompts, 1), ...of(halves, 5), ...of(short, 1)])).toEqual({
+    programs: 4,
+    found: [...Array<string>(6).fill("split"), "apart"],
+  });
+});
+
 test("where sizes are fixed, pieces are laid out in few shapes", () => {
   const layouts = new BatchLayouts(architecture, roles, false, true);
   const { programs } = layouts.plan(batches, 2);

@@ -5,8 +5,9 @@ import type { TokenRow } from "../data/token-row.ts";
 import type { CausalLm } from "../models/causal-lm.ts";
 import { type Layout, type LayoutOptions, layoutOf } from "../scoring/layout.ts";
 import { type PackShape, tokensOfShape } from "../scoring/pack-shape.ts";
-import { laidTokens } from "../scoring/segments.ts";
 import { type PackedBatch, pack } from "../scoring/packing.ts";
+import { type Placements, placementsFor, placementsOfRun } from "../scoring/placements.ts";
+import { laidTokens } from "../scoring/segments.ts";
 import { type ModelCost, grownShapes, planShapes, shapeFlops } from "../scoring/shape-plan.ts";
 import type { RoleRequest } from "../scoring/text-graph.ts";
 
@@ -27,7 +28,10 @@ export interface RunShapes {
   readonly programs: number;
 }
 
-/** Programs that run the pieces of most runs where sizes are free: that of the first piece of a batch, and one that adds its gradients. */
+/**
+ * Programs that run pieces where sizes are free, those whose prompts several rows look at, and the others: that of the first piece of a batch,
+ * and one that adds its gradients.
+ */
 const structures = 2;
 
 /** What a piece may hold: tokens, in at most so many slots of records. */
@@ -43,6 +47,7 @@ export class BatchLayouts {
   readonly #fixed: boolean;
   #shapes: readonly PackShape[] = [];
   #room: Room | undefined;
+  #placements: Placements | undefined;
 
   /** `coupled`: losses of a batch depend on one another. `fixed`: a program is compiled for a shape, so that they should be few. */
   constructor(architecture: CausalLm, roles: readonly RoleRequest[], coupled: boolean, fixed: boolean) {
@@ -71,7 +76,11 @@ export class BatchLayouts {
     }
     const pieces = batches.flatMap((rows) => this.pieces(rows, microBatch));
     const model = { hidden: hiddenSize, layers, vocabulary: vocabularySize };
-    const own = pieces.map((p) => this.#layoutOf(p, { rounding: this.#fixed ? "fine" : "none" }).shape);
+    const rounding = this.#fixed ? "fine" : "none";
+    const shapeOf = (piece: Piece, placements?: Placements) =>
+      this.#layoutOf(piece, { rounding, placements }).shape;
+    this.#placements = placementsOfRun(this.#architecture.rope, hiddenSize, pieces, shapeOf);
+    const own = pieces.map((p) => shapeOf(p, this.#placements));
     if (this.#fixed) {
       this.#shapes = grownShapes(
         planShapes(own, model, share),
@@ -80,7 +89,7 @@ export class BatchLayouts {
     }
     return this.#fixed
       ? { largest: largest(this.#shapes, model), programs: this.#shapes.length }
-      : { largest: largest(own, model), programs: structures };
+      : { largest: largest(own, model), programs: structures * new Set(own.map((s) => s.prompts > 0)).size };
   }
 
   /**
@@ -105,6 +114,7 @@ export class BatchLayouts {
       slots,
       hidden: hiddenSize,
       shapes,
+      placements: this.#placements,
       rounding: this.#fixed ? "few" : "none",
     });
   }
@@ -114,8 +124,8 @@ export class BatchLayouts {
     return layoutOf(rows, this.#roles, {
       slots,
       hidden: hiddenSize,
-      ...(rope.dependsOnLength ? { ways: ["apart"] } : {}),
       ...options,
+      placements: options.placements ?? this.#placements ?? placementsFor(rope),
     });
   }
 
@@ -133,7 +143,7 @@ export class BatchLayouts {
 
   /** Tokens of a record that are laid out, its prompts shared where they may be. */
   #tokensOf(row: TokenRow): number {
-    return laidTokens(row, this.#roles, this.#architecture.rope.dependsOnLength);
+    return laidTokens(row, this.#roles, placementsFor(this.#architecture.rope)[0]);
   }
 }
 
@@ -180,10 +190,10 @@ export class LaidOut {
   #padded = 0;
   #shared = true;
 
-  take({ shape, tokens, shared }: PackedBatch): void {
+  take({ shape, tokens, placement }: PackedBatch): void {
     this.#tokens += tokens;
     this.#padded += tokensOfShape(shape);
-    this.#shared &&= shared;
+    this.#shared &&= placement !== "apart";
   }
 
   totals() {

@@ -4,7 +4,7 @@ import { describe, expect, test } from "vitest";
 import { gradients } from "../gradient.ts";
 import { Graph } from "../graph.ts";
 import { add, mul, silu } from "../ops/elementwise.ts";
-import { linear } from "../ops/matmul.ts";
+import { linear, matmul } from "../ops/matmul.ts";
 import { rmsNorm } from "../ops/normalization.ts";
 import { sum } from "../ops/reduce.ts";
 import { compile } from "../program.ts";
@@ -48,6 +48,29 @@ test("both give the same losses and gradients", async () => {
   expect(Object.keys(a)).toEqual(["loss", "d0", "d1", "d2"]);
   for (const [name, values] of Object.entries(a))
     values.forEach((v, i) => expect(Math.abs(v - b[name][i])).toBeLessThan(1e-5));
+});
+
+test("many programs at once all end, with right values", async () => {
+  const size = 192;
+  const bound = [];
+  for (let i = 0; i < 6; i++) {
+    const graph = new Graph();
+    const [rows, inner] = [dim("rows", size), dim("inner", size)];
+    const y = matmul(
+      graph.input("a", "float", [rows, inner]),
+      graph.input("b", "float", [inner, dim("columns", size)]),
+    );
+    const program = await compile(await openBackend(), graph, { y });
+    const a = Float32Array.from({ length: size * size }, (_, at) => (at % size === i ? 1 : 0)); // takes row i of b everywhere
+    bound.push(program.bind({ a, b: Float32Array.from({ length: size * size }, (_, at) => at) }));
+  }
+  for (let round = 0; round < 60; round++) {
+    for (const b of bound) (b.outputs.y as Float32Array).fill(-1);
+    await Promise.all(bound.map((b) => b.run()));
+    bound.forEach((b, i) => {
+      for (const at of [0, size - 1, size * size - 1]) expect(b.outputs.y[at]).toBe(i * size + (at % size));
+    });
+  }
 });
 
 describe.each(ids)("%s", (id) => {
