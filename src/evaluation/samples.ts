@@ -93,10 +93,11 @@ export async function sequenceKl(
   reference: LanguageModel,
 ): Promise<KlEstimate> {
   const trees = samples.map((s) => ({ prompt: s.promptIds, completions: [s.ids] }));
-  const [own, other] = [
-    await new TextScorer(policy).score(trees),
-    await new TextScorer(reference).score(trees),
-  ];
+  const scoredBy = async (model: LanguageModel) => {
+    const scorer = new TextScorer(model);
+    return scorer.score(trees).finally(() => scorer.release());
+  };
+  const [own, other] = [await scoredBy(policy), await scoredBy(reference)];
   const ratios = own.map(([logps], i) => logps.reduce((sum, logp, t) => sum + logp - other[i][0][t], 0));
   return { kl: mean(ratios), klError: standardError(ratios) };
 }

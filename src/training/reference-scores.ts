@@ -39,7 +39,8 @@ export async function referenceScores(
       .catch(() => undefined);
     if (flat?.length === total) return { scores: split(flat, rows, roles), cached: true };
   }
-  const scores = await new TextScorer(reference).scoreRows(rows, roles, onProgress);
+  const scorer = new TextScorer(reference);
+  const scores = await scorer.scoreRows(rows, roles, onProgress).finally(() => scorer.release());
   const flat = new Float32Array(total);
   let at = 0;
   for (const own of scores) {

@@ -3,6 +3,7 @@
  * instant and resumed, it ends with the same bytes; interrupted, it saves first.
  */
 import { showSource } from "../data/load-records.ts";
+import { holdYoungGeneration } from "../engine/backends/young-generation.ts";
 import { WorkError } from "../errors.ts";
 import type { Sample } from "../evaluation/samples.ts";
 import { exists, joinPath, publishFolder, readJson, writeFileAtomic } from "../formats/files.ts";
@@ -159,6 +160,7 @@ async function* runAndCollect(
     seed: settings.seed,
     recompute,
   };
+  releases.push(holdYoungGeneration());
   const programs = new ObjectivePrograms({ ...shared, computeGradients: true });
   releases.push(() => programs.release());
   const batchAt = (step: number) =>

@@ -39,6 +39,7 @@ export const command: CommandModule = {
           if (waiting.length >= atOnce) await flush();
         }
         await flush();
+        await scorer.release();
       });
   },
 };
