@@ -1,6 +1,6 @@
 /**
  * What sharing prompts saves: a step of DPO's graph on pairs whose prompt stands once for both completions, against the same pairs with a
- * prompt each, in turns in one process. `node scripts/run.js bench/shared-prompts.ts`
+ * prompt each, in turns in one process. `node scripts/run.js bench/shared-prompts.ts`; `--placements split` or `joined` for one layout alone.
  */
 import { parseArgs } from "node:util";
 import { machine, versions } from "../src/cli/bench/machine.ts";
@@ -18,7 +18,7 @@ import type { Tensor } from "../src/engine/tensor.ts";
 import { declareModel, modelArrays } from "../src/models/declare.ts";
 import { ParameterArray } from "../src/nn/parameters.ts";
 import { pack } from "../src/scoring/packing.ts";
-import type { Placements } from "../src/scoring/placements.ts";
+import { type Placements, allPlacements } from "../src/scoring/placements.ts";
 import { batchArrays, scoreText } from "../src/scoring/text-graph.ts";
 
 const { values } = parseArgs({
@@ -29,10 +29,15 @@ const { values } = parseArgs({
     pairs: { type: "string", default: "4" },
     row: { type: "string", default: "256" },
     repeats: { type: "string", default: "5" },
+    placements: { type: "string", default: allPlacements.join(",") },
     json: { type: "boolean", default: false },
   },
 });
 const [row, pairs, repeats] = [values.row, values.pairs, values.repeats].map(Number);
+const wanted = new Set(values.placements.split(","));
+const [first, ...others] = allPlacements.filter((p) => wanted.delete(p));
+if (!first || wanted.size > 0) throw new Error(`--placements: some of ${allPlacements.join(", ")}`);
+const placements: Placements = [first, ...others];
 const backend = await openBackend();
 const shape = shapeOf({
   hidden: Number(values.hidden),
@@ -49,7 +54,7 @@ const rng = random(1, "pairs");
 const ids = (n: number) => Array.from({ length: n }, () => rng.integer(shape.vocabulary));
 
 /** The step of one layout: margin and log-probabilities out, gradients into the common array. */
-async function stepOf(records: Parameters<typeof pack>[0], placements?: Placements) {
+async function stepOf(records: Parameters<typeof pack>[0], placements: Placements) {
   // Laid out as in a run on the CPU.
   const batch = pack(records, roles, model.architecture.rope, {
     hidden: shape.hidden,
@@ -91,7 +96,7 @@ for (const share of [0.25, 0.5, 0.75]) {
       },
     ],
   }));
-  const [shared, apart] = [await stepOf(records), await stepOf(records, ["apart"])];
+  const [shared, apart] = [await stepOf(records, placements), await stepOf(records, ["apart"])];
   const ratios: number[] = [];
   for (let i = 0; i < repeats + 1; i++) {
     const [a, b] = [await seconds(() => shared.run()), await seconds(() => apart.run())];

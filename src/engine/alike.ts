@@ -2,7 +2,7 @@
  * Whether two graphs are alike: the same operations on the same values, whose sizes and constants may differ. Names of values do not count,
  * as graphs number them in their own way.
  */
-import type { Backend } from "./backends/backend.ts";
+import type { Backend, CompileOptions } from "./backends/backend.ts";
 import type { Attribute, Constant, GraphNode } from "./graph.ts";
 import { inputsOf, needed } from "./onnx.ts";
 import { type Built, type Written, writtenFor } from "./program.ts";
@@ -17,8 +17,12 @@ export interface Outline {
   readonly constants: ReadonlyMap<string, Constant>;
 }
 
-export function outlineOf(backend: Backend, built: Built): Outline {
-  const written = writtenFor(backend, built);
+export function outlineOf(
+  backend: Backend,
+  built: Built,
+  options: Pick<CompileOptions, "frugal"> = {},
+): Outline {
+  const written = writtenFor(backend, built, options);
   const { graph, outputs } = written;
   const nodes = needed(graph.nodes, Object.values(outputs));
   return {

@@ -68,7 +68,7 @@ export class ProgramFamily {
   }
 
   async #find(built: Built, others: Makers["others"]): Promise<{ program: Program; member: Member }> {
-    const own = outlineOf(this.#backend, built);
+    const own = outlineOf(this.#backend, built, this.#options);
     for (const member of this.#members) {
       const program = member.programOf(own);
       if (!program) continue;
@@ -159,7 +159,7 @@ class Member {
     options: FamilyOptions,
   ): Promise<Member> {
     let open: Openings | undefined;
-    for (const other of others()) open ??= openings(own, outlineOf(backend, other()));
+    for (const other of others()) open ??= openings(own, outlineOf(backend, other(), options));
     const { graph, outputs } = open ? opened(own, open) : own.written;
     const session = await placeOf(backend, own.built).compile(emit(graph, outputs), options);
     return new Member(own, session, open ?? nothing);

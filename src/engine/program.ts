@@ -50,8 +50,12 @@ export interface Written extends Built {
 export const placeOf = (backend: Backend, { graph }: Built): Backend =>
   graph.float === "float64" ? (backend.host ?? backend) : backend;
 
-/** Throws where an output has the name of an input. */
-export function writtenFor(backend: Backend, built: Built): Written {
+/** Throws where an output has the name of an input. What is to be `frugal` has no products in blocks: there each change of rank is a copy. */
+export function writtenFor(
+  backend: Backend,
+  built: Built,
+  { frugal = false }: Pick<CompileOptions, "frugal"> = {},
+): Written {
   const { graph, outputs } = built;
   for (const name of Object.keys(outputs)) {
     if (graph.inputs.some((t) => t.id === name))
@@ -64,7 +68,7 @@ export function writtenFor(backend: Backend, built: Built): Written {
   const plain = { graph, outputs: given };
   const written = on.lowering
     ? lowered(graph, given, on.lowering)
-    : on.blocked && graph.float === "float32" && !graph.standard
+    : on.blocked && !frugal && graph.float === "float32" && !graph.standard
       ? withBlockedProducts(plain)
       : plain;
   // The same numbers, perhaps in another shape.
@@ -79,7 +83,7 @@ export async function compile(
   options: Omit<CompileOptions, "externalData"> = {},
 ): Promise<Program> {
   const built = { graph, outputs };
-  const written = writtenFor(backend, built);
+  const written = writtenFor(backend, built, options);
   const session = await placeOf(backend, built).compile(emit(written.graph, written.outputs), options);
   const inputs = new Map(inputsOf(written.graph, written.outputs).map((t) => [t.id, t]));
   return { ...bindable(session, built, { ...written, inputs }), release: () => session.release() };

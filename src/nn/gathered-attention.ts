@@ -1,8 +1,8 @@
 /**
- * Attention of tokens that lie in any order: each row of attention gathers the tokens that ask (queries) and those that they may look
- * at (keys), so that tokens stand once, without padding, in everything else of a layer, and a prompt is looked at from the rows of all its
- * completions. Heads are gathered with the tokens: it costs what the transpositions of attention over whole rows cost, and keys,
- * values and answers are gathered again for the backward, not kept.
+ * Attention of tokens that lie in any order: each row of attention gathers the tokens that ask (queries) and those that they may look at
+ * (keys), so that tokens stand once, without padding, in everything else of a layer, and several rows may look at a prompt. Heads are
+ * gathered with the tokens: it costs what the transpositions of attention over whole rows cost, and keys, values and answers are gathered
+ * again for the backward, not kept.
  */
 import { attention } from "../engine/ops/attention.ts";
 import { add, div, mul } from "../engine/ops/elementwise.ts";

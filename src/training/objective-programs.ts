@@ -261,6 +261,7 @@ export class ObjectivePrograms {
     const { graph, outputs } = writtenFor(
       this.#options.model.backend,
       buildPiece(this.#options, this.#roles, work, shape),
+      { frugal: recomputes(this.#options) },
     );
     return { values: peakBytes(graph, outputs), nodes: graph.nodes.length };
   }

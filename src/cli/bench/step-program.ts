@@ -74,9 +74,10 @@ export async function stepProgram(
 ): Promise<BoundProgram> {
   const { backend } = model;
   const { graph, outputs } = stepGraph(model, batch, options);
-  const written = writtenFor(backend, { graph, outputs });
+  const frugal = options.recompute;
+  const written = writtenFor(backend, { graph, outputs }, { frugal });
   backend.reserve?.(arenaBytes(peakBytes(written.graph, written.outputs))); // as a run does, whose memory is planned
-  const program = await compile(backend, graph, outputs, { frugal: options.recompute });
+  const program = await compile(backend, graph, outputs, { frugal });
   return program.bind(
     { ...modelArrays(model), ...batchArrays(batch, roles) },
     ParameterArray.allocate(backend, trainedWeights(model).layout).named("gradient/"),
