@@ -218,6 +218,16 @@ test("between the products of a gated unit nothing is rearranged", () => {
   ]);
 });
 
+test("weights are rearranged only once the other operand is there, and not held while it is made", () => {
+  const written = withBlockedProducts(cases["a gated unit with all gradients"].build());
+  const constants = new Set(written.graph.constants.map((c) => c.id));
+  const ofWeights = typesOf(written, "Unsqueeze").filter(({ inputs: [x] }) =>
+    ["gate", "up", "down"].includes(x),
+  );
+  expect(ofWeights).toHaveLength(6);
+  for (const { inputs } of ofWeights) expect(constants.has(inputs[1])).toBe(false);
+});
+
 test("a number beside an image is one too: without axes it would be added 16 times as slowly", () => {
   const { graph, outputs } = withBlockedProducts(cases["computed a second time"].build());
   const constants = new Map(graph.constants.map((c) => [c.id, c.sizes.length]));

@@ -30,12 +30,17 @@ export class BlockedWriter {
   readonly #source: Graph;
   readonly #graph: Graph;
   readonly #plan: Plan;
+  /** Values that depend on inputs alone: weights, and parts of them. */
+  readonly #given: Set<string>;
   readonly #values = new Map<string, Value>();
+  /** Axes that are there only once an image is, by both. */
+  readonly #waiting = new Map<string, Tensor>();
   #node = 0;
 
   constructor(source: Graph, plan: Plan) {
     this.#source = source;
     this.#plan = plan;
+    this.#given = new Set([...source.inputs, ...source.constants].map((t) => t.id));
     this.#graph = new Graph(source.float, source.standard, "#blocked ");
     this.#graph.inputs.push(...source.inputs);
     this.#graph.constants.push(...source.constants);
@@ -71,7 +76,7 @@ export class BlockedWriter {
     const result = turned ? "columns" : product.result;
     const [rows, columns] = turned ? (["columns", "rows"] as const) : [filter.form, image.form];
     const points = this.#form(image.value, columns);
-    const filters = this.#form(filter.value, rows);
+    const filters = this.#form(filter.value, rows, points);
     const [, outer, inner] = filters.shape;
     const flat = this.#unsqueeze(
       this.#squeeze(filters, [0], [outer, inner, one]),
@@ -141,7 +146,9 @@ export class BlockedWriter {
     if (transposes.has(out) && this.#plan.inside.has(node.inputs[0])) return;
     const inputs = node.inputs.map((id) => (this.#values.has(id) ? this.#form(id, "natural").id : id));
     this.#graph.nodes.push({ ...node, inputs });
+    const given = node.inputs.every((id) => id === "" || this.#given.has(id));
     for (const id of node.outputs) {
+      if (given) this.#given.add(id);
       const t = this.#source.values.get(id);
       if (!t) continue;
       this.#graph.values.set(id, t);
@@ -159,25 +166,47 @@ export class BlockedWriter {
     return this.#values.get(id)?.shape ?? this.#source.values.get(id)?.shape ?? [];
   }
 
-  /** A value in a form. */
-  #form(id: string, wanted: Form): Tensor {
+  /** A value in a form. What depends on inputs alone is rearranged only once `behind` is there. */
+  #form(id: string, wanted: Form, behind?: Tensor): Tensor {
     const value = this.#value(id);
     const known = value.forms[wanted];
     if (known && (wanted === value.own || this.#node - value.made <= heldFor)) return known;
+    const wait = this.#given.has(id) ? behind : undefined;
     const made =
-      wanted === "natural" ? this.#natural(value) : this.#blocked(this.#form(id, "natural"), wanted);
+      wanted === "natural" ? this.#natural(value) : this.#blocked(this.#form(id, "natural"), wanted, wait);
     value.forms[wanted] = made;
     value.made = this.#node;
     return made;
   }
 
-  #blocked(x: Tensor, form: Exclude<Form, "natural">): Tensor {
+  #blocked(x: Tensor, form: Exclude<Form, "natural">, behind?: Tensor): Tensor {
     const [r, c] = x.shape;
     const byColumns = form === "columns";
     const image = byColumns ? [one, r, one, c] : [one, r, c, one];
     const shape = byColumns ? [one, c, r, one] : image;
-    const unsqueezed = this.#unsqueeze(x, [0, byColumns ? 2 : 3], image);
+    const axes = this.#graph.integers([0, byColumns ? 2 : 3]);
+    const unsqueezed = this.#graph.node("Unsqueeze", [x, behind ? this.#after(axes, behind) : axes], {
+      shape: image,
+    });
     return this.#reorder("ReorderInput", unsqueezed, shape, { channels_last: Number(byColumns) });
+  }
+
+  /**
+   * Axes, once an image is there: of what a node needs ONNX Runtime may compute a weight in blocks first, and hold it through all that the
+   * image is made of.
+   */
+  #after(axes: Tensor, image: Tensor): Tensor {
+    const key = `${axes.id} ${image.id}`;
+    const known = this.#waiting.get(key);
+    if (known) return known;
+    const ends = [0, 1].map((n) => this.#graph.integers([n, n, n, n]));
+    const first = this.#graph.node("Slice", [image, ...ends], { shape: [one, one, one, one] });
+    const whole = { dtype: "int64", shape: [one] } as const;
+    const number = this.#graph.node("Cast", [this.#squeeze(first, [0, 2, 3], [one])], whole, { to: 7 });
+    const zero = this.#graph.node("Mul", [number, this.#graph.scalar(0, "int64")], whole);
+    const waiting = this.#graph.node("Add", [axes, zero], { dtype: "int64", shape: axes.shape });
+    this.#waiting.set(key, waiting);
+    return waiting;
   }
 
   #natural(value: Value): Tensor {
