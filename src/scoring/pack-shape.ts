@@ -27,6 +27,10 @@ export interface PackShape {
   readonly records: number;
 }
 
+/** What programs whose sizes are free are told apart by: which sizes there are none of, or one. */
+export const structureOf = (shape: PackShape): string =>
+  JSON.stringify(shape, (_, v: unknown) => (typeof v === "number" ? Math.min(v, 2) : v));
+
 /** Tokens that go through the layers. */
 export const tokensOfShape = ({ prompts, others }: PackShape): number => prompts + others;
 

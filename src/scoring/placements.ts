@@ -2,6 +2,7 @@
  * In which ways completions may stand with their prompt, and which of them the batches of a run keep to: prompts that are shared in one way
  * need other programs than those shared in the other.
  */
+import { random } from "../engine/random.ts";
 import type { Rope } from "../nn/rotary.ts";
 import { type PackShape, layerCost } from "./pack-shape.ts";
 import type { Placement } from "./segments.ts";
@@ -12,16 +13,17 @@ export type Placements = readonly [Placement, ...Placement[]];
 /** Every way. */
 export const allPlacements: Placements = ["split", "joined", "apart"];
 
-/** The ways to share a prompt, each with that of not sharing it, which needs no program of its own. */
+/** The ways to share a prompt, each with that of not sharing it, which takes the programs of prompts in one row. */
 const ofRuns: readonly [Placements, Placements] = [
   ["split", "apart"],
   ["joined", "apart"],
 ];
 
 /** Those that rotary positions allow: where frequencies depend on the length of a row, a prompt stands with each completion. */
-export const placementsFor = (rope: Rope): Placements => (rope.dependsOnLength ? ["apart"] : allPlacements);
+export const placementsFor = (rope: Rope, wanted = allPlacements): Placements =>
+  rope.dependsOnLength ? ["apart"] : wanted;
 
-/** Batches from which it is decided, from all of a run. */
+/** Batches, at most, from which it is decided. */
 const mostConsidered = 64;
 
 /**
@@ -35,8 +37,10 @@ export function placementsOfRun<T>(
   shapeOf: (batch: T, placements: Placements) => PackShape,
 ): Placements {
   if (rope.dependsOnLength) return placementsFor(rope);
-  const step = Math.ceil(batches.length / mostConsidered);
-  const considered = batches.filter((_, i) => i % step === 0);
+  // Any of them, as those at even distances may all be of one kind: the first piece of each batch.
+  const considered = random(0, "placements")
+    .shuffle([...batches])
+    .slice(0, mostConsidered);
   const [split, joined] = ofRuns.map((placements) =>
     considered.reduce((cost, batch) => cost + layerCost(shapeOf(batch, placements), hidden), 0),
   );

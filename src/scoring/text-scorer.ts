@@ -60,15 +60,15 @@ export class TextScorer {
     const { rope, hiddenSize: hidden } = this.#model.architecture;
     const { rounding } = this.#programs;
     const rowsAt = (indices: readonly number[]) => indices.map((i) => rows[i]);
-    const optionsOf = ({ length }: readonly number[], placements: Placements) => ({
-      ...{ slots: roundedUp(length), hidden, placements, rounding },
-    });
+    const optionsOf = ({ length }: readonly number[], allowed: Placements) => {
+      return { slots: roundedUp(length), hidden, placements: allowed, rounding };
+    };
     const all = batches(rows);
     const placements = placementsOfRun(
       rope,
       hidden,
       all,
-      (indices, some) => layoutOf(rowsAt(indices), layouts, optionsOf(indices, some)).shape,
+      (indices, allowed) => layoutOf(rowsAt(indices), layouts, optionsOf(indices, allowed)).shape,
     );
     for (const indices of all) {
       const batch = pack(rowsAt(indices), layouts, rope, optionsOf(indices, placements));

@@ -4,7 +4,7 @@
 import type { TokenRow } from "../data/token-row.ts";
 import type { CausalLm } from "../models/causal-lm.ts";
 import { type Layout, type LayoutOptions, layoutOf } from "../scoring/layout.ts";
-import { type PackShape, tokensOfShape } from "../scoring/pack-shape.ts";
+import { type PackShape, structureOf, tokensOfShape } from "../scoring/pack-shape.ts";
 import { type PackedBatch, pack } from "../scoring/packing.ts";
 import { type Placements, placementsFor, placementsOfRun } from "../scoring/placements.ts";
 import { laidTokens } from "../scoring/segments.ts";
@@ -24,15 +24,9 @@ export interface Piece {
 export interface RunShapes {
   /** Among these is the one that needs the most memory; the one with the most work comes first. */
   readonly largest: readonly PackShape[];
-  /** How many programs are compiled for them. */
+  /** How many programs are compiled for them, about. */
   readonly programs: number;
 }
-
-/**
- * Programs that run pieces where sizes are free, those whose prompts several rows look at, and the others: that of the first piece of a batch,
- * and one that adds its gradients.
- */
-const structures = 2;
 
 /** What a piece may hold: tokens, in at most so many slots of records. */
 interface Room {
@@ -47,10 +41,20 @@ export class BatchLayouts {
   readonly #fixed: boolean;
   #shapes: readonly PackShape[] = [];
   #room: Room | undefined;
-  #placements: Placements | undefined;
+  #placements: Placements;
 
-  /** `coupled`: losses of a batch depend on one another. `fixed`: a program is compiled for a shape, so that they should be few. */
-  constructor(architecture: CausalLm, roles: readonly RoleRequest[], coupled: boolean, fixed: boolean) {
+  /**
+   * `coupled`: losses of a batch depend on one another. `fixed`: a program is compiled for a shape, so that they should be few. `placements`:
+   * those of the run, where it has been planned.
+   */
+  constructor(
+    architecture: CausalLm,
+    roles: readonly RoleRequest[],
+    coupled: boolean,
+    fixed: boolean,
+    placements?: Placements,
+  ) {
+    this.#placements = placementsFor(architecture.rope, placements);
     this.#architecture = architecture;
     this.#roles = roles;
     this.#coupled = coupled;
@@ -87,9 +91,11 @@ export class BatchLayouts {
         pieces.map((p) => (options) => this.#layoutOf(p, options)),
       );
     }
+    // Of pieces that are not the first of their batch another one adds the gradients.
+    const each = batches.length < pieces.length ? 2 : 1;
     return this.#fixed
       ? { largest: largest(this.#shapes, model), programs: this.#shapes.length }
-      : { largest: largest(own, model), programs: structures * new Set(own.map((s) => s.prompts > 0)).size };
+      : { largest: largest(own, model), programs: each * new Set(own.map(structureOf)).size };
   }
 
   /**
@@ -119,13 +125,18 @@ export class BatchLayouts {
     });
   }
 
+  /** How completions stand with their prompts in this run. */
+  get placements(): Placements {
+    return this.#placements;
+  }
+
   #layoutOf({ rows, slots }: Piece, options: LayoutOptions): Layout {
     const { rope, hiddenSize } = this.#architecture;
     return layoutOf(rows, this.#roles, {
       slots,
       hidden: hiddenSize,
       ...options,
-      placements: options.placements ?? this.#placements ?? placementsFor(rope),
+      placements: placementsFor(rope, options.placements ?? this.#placements),
     });
   }
 

@@ -15,6 +15,7 @@ import { modelArrays } from "../models/declare.ts";
 import type { LanguageModel } from "../models/language-model.ts";
 import { type Term, combine } from "../objectives/combined.ts";
 import type { Touched } from "../objectives/touched.ts";
+import type { Placements } from "../scoring/placements.ts";
 import type { PackShape } from "../scoring/pack-shape.ts";
 import type { RoleRequest } from "../scoring/text-graph.ts";
 import { type Coefficients, WholeBatchScores, weightedSum } from "./coupled-scores.ts";
@@ -42,6 +43,8 @@ export interface ProgramOptions {
   readonly seed: number;
   /** Compute layers a second time for their gradients instead of keeping what is inside of them. */
   readonly recompute?: boolean;
+  /** How completions stand with their prompts in the run that these belong to; a planned run finds out itself. */
+  readonly placements?: Placements;
 }
 
 /**

@@ -12,6 +12,7 @@ import { evaluateExamples } from "../objectives/evaluate-examples.ts";
 import type { RunningMean } from "../objectives/given-batch.ts";
 import { HiddenStates } from "../scoring/hidden-states.ts";
 import type { PackShape } from "../scoring/pack-shape.ts";
+import type { Placements } from "../scoring/placements.ts";
 import type { PackedBatch } from "../scoring/packing.ts";
 import { ShapePrograms } from "../scoring/shape-programs.ts";
 import { type RoleRequest, batchArrays } from "../scoring/text-graph.ts";
@@ -75,7 +76,8 @@ export class ObjectivePrograms {
     const coupled = options.terms.some((t) => t.objective.coupled);
     const { architecture, backend } = options.model;
     this.#programs = new ShapePrograms(backend, { frugal: recomputes(options) });
-    this.#layouts = new BatchLayouts(architecture, this.#roles, coupled, this.#programs.fixed);
+    const { fixed } = this.#programs;
+    this.#layouts = new BatchLayouts(architecture, this.#roles, coupled, fixed, options.placements);
     this.#referenceScorer = options.reference && new TextScorer(options.reference);
     this.#referenceStates = options.reference && new HiddenStates(options.reference);
   }
@@ -107,6 +109,11 @@ export class ObjectivePrograms {
       microBatch,
       share,
     );
+  }
+
+  /** How completions stand with their prompts, in a planned run in all its batches. */
+  get placements(): Placements {
+    return this.#layouts.placements;
   }
 
   /** Frees its programs and what they worked with. */

@@ -96,11 +96,24 @@ async function* runIn(
   try {
     return yield* runAndCollect(folder, recipe, options, releases);
   } finally {
-    for (const release of releases.reverse()) await release();
+    await releaseAll(releases.reverse());
   }
 }
 
 type Release = () => void | Promise<void>;
+
+/** Frees everything, also where something cannot be freed: the first error is thrown at the end. */
+async function releaseAll(releases: readonly Release[]): Promise<void> {
+  const errors: unknown[] = [];
+  for (const release of releases) {
+    try {
+      await release();
+    } catch (error) {
+      errors.push(error);
+    }
+  }
+  if (errors.length > 0) throw errors[0];
+}
 
 async function* runAndCollect(
   folder: RunFolder,
@@ -171,7 +184,11 @@ async function* runAndCollect(
     evaluate &&
     new Evaluator({
       prepared,
-      programs: new ObjectivePrograms({ ...shared, computeGradients: false }),
+      programs: new ObjectivePrograms({
+        ...shared,
+        computeGradients: false,
+        placements: programs.placements,
+      }),
       referenceScores: references.held,
       reference: references.base,
       samples: folder.samples,

@@ -11,7 +11,7 @@ let holders = 0;
 
 /** Keeps it from growing until what this returns is called. Where the process was started with sizes of its own, they stay. */
 export function holdYoungGeneration(): () => void {
-  if ([...process.execArgv, process.env.NODE_OPTIONS ?? ""].some((o) => o.includes("semi-space")))
+  if ([...process.execArgv, process.env.NODE_OPTIONS ?? ""].some((o) => /semi[-_]space/.test(o)))
     return () => undefined;
   if (holders++ === 0) setFlagsFromString(`${flag}=1`);
   let held = true;
