@@ -1,6 +1,6 @@
 /**
  * What sharing prompts saves: a step of DPO's graph on pairs whose prompt stands once for both completions, against the same pairs with a
- * prompt each, in turns in one process. `node scripts/run.js bench/shared-prompts.ts`; `--placements split` or `joined` for one layout alone.
+ * prompt each, in turns in one process. `node scripts/run.js bench/shared-prompts.ts`; with `--placements split` or `joined` in that layout.
  */
 import { parseArgs } from "node:util";
 import { machine, versions } from "../src/cli/bench/machine.ts";

@@ -41,7 +41,7 @@ export interface TapeEntry {
   readonly backward: (dy: Tensor, context: BackwardContext) => readonly InputGradient[];
 }
 
-/** How an index [n] is sorted: its places by their values, equal ones side by side, in blocks, a place of padding before them and some behind. */
+/** How an index [n] is sorted: its places by their values, equal ones side by side, in blocks, with padding before the first and at the end. */
 export interface Sorted {
   /** [n] int64: where in that order the value of each place begins. */
   readonly first: Tensor;
@@ -71,7 +71,7 @@ export function bytesOf(dtype: DType, float: FloatType): number {
 export class Graph {
   /** The type that "float" stands for. */
   readonly float: FloatType;
-  /** Operations are made of standard ONNX operators, without ONNX Runtime's own: for files that others run, and where kernels lack a type. */
+  /** Operations are made of standard ONNX operators, none of ONNX Runtime's own: for files that others run, and where kernels lack a type. */
   readonly standard: boolean;
   readonly nodes: GraphNode[] = [];
   readonly inputs: Tensor[] = [];

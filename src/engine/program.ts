@@ -50,7 +50,7 @@ export interface Written extends Built {
 export const placeOf = (backend: Backend, { graph }: Built): Backend =>
   graph.float === "float64" ? (backend.host ?? backend) : backend;
 
-/** Throws where an output has the name of an input. What is to be `frugal` has no products in blocks: there each change of rank is a copy. */
+/** Throws where an output has the name of an input. `frugal` programs have no products in blocks: in them each change of rank is a copy. */
 export function writtenFor(
   backend: Backend,
   built: Built,

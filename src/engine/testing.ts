@@ -1,8 +1,9 @@
 /**
- * Gradient checks for tests: builds a function of named inputs in float64, runs it on the real back end, and compares every
- * element of every gradient with a central difference.
+ * For tests: gradient checks, which build a function of named inputs in float64, run it on the real back end, and compare every element of
+ * every gradient with a central difference; and a back end that counts its programs.
  */
 import { expect } from "vitest";
+import type { Backend, CompileOptions } from "./backends/backend.ts";
 import { openBackend } from "./backends/open.ts";
 import { gradients } from "./gradient.ts";
 import { Graph } from "./graph.ts";
@@ -107,4 +108,27 @@ function declare(graph: Graph, given: Inputs): Record<string, Tensor> {
       graph.input(name, integers ? "int64" : "float", shape),
     ]),
   );
+}
+
+/** The back end, changed as is asked for, with the number of programs that were compiled and of those that were not released. */
+export async function countingBackend(changes: Partial<Backend> = {}) {
+  const backend = await openBackend();
+  const counted = { compiled: 0, held: 0 };
+  const own: Backend = {
+    ...backend,
+    ...changes,
+    async compile(model: Uint8Array, options?: CompileOptions) {
+      const session = await backend.compile(model, options);
+      counted.compiled++;
+      counted.held++;
+      return {
+        ...session,
+        release: () => {
+          counted.held--;
+          session.release();
+        },
+      };
+    },
+  };
+  return { own, counted };
 }

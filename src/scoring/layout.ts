@@ -1,7 +1,7 @@
 /**
- * How a batch is laid out: tokens one after another, prompts that several rows of attention look at first; rows of attention in which parts of
- * them look at one another; and where programs are compiled for fixed sizes, which of few shapes that is. Everything follows from the
- * lengths of the rows, so that a resumed run lays out the same batch the same way.
+ * How a batch is laid out: tokens one after another, prompts that several rows of attention look at first; rows of attention in which parts
+ * of them look at one another; and where programs are compiled for fixed sizes, which of few shapes that is. Everything follows from the
+ * lengths of a run's rows, so that a resumed run lays out the same batch the same way.
  */
 import type { Scorable } from "../data/token-row.ts";
 import { wholeBlocks } from "../engine/blocked-products.ts";

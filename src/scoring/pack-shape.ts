@@ -54,8 +54,8 @@ export function finelyRoundedUp(n: number): number {
 
 /**
  * What the layers cost in a shape, in tokens: T looks of a token at others cost a share of about T / 4.4 hidden of its matrix products,
- * softmax and masks included; to gather a key and a value in both directions 6 / hidden; and to sum the gradients of copies of one 2 / hidden
- * for each (measured on 34M parameters).
+ * softmax and masks included; to gather a key and a value in both directions 6 / hidden; and to sum the gradients of copies of one
+ * 2 / hidden for each (measured on 34M parameters).
  */
 export function layerCost(shape: PackShape, hidden: number): number {
   const { prompts, copies, rows, queries, keys } = shape;

@@ -1,7 +1,7 @@
 /**
  * Lays token rows out for the model: every token stands once, a prompt once for all its completions, without padding but for a few at the
  * end; rows of attention gather the tokens that look at one another, and a mask keeps each to its own tree and branch. Positions restart
- * after the prompt for each completion. The layout depends on the rows of a run alone, so a resumed run lays out the same batch in the same way.
+ * after the prompt for each completion. The layout depends on the rows of a run alone: resumed, it lays out the same batch in the same way.
  */
 import type { Scorable } from "../data/token-row.ts";
 import type { Rope } from "../nn/rotary.ts";

@@ -1,12 +1,11 @@
 /** Batches of all sizes run in one compiled program, or where sizes are fixed in one each, with the same scores. */
 import { expect, test } from "vitest";
 import type { Scorable } from "../data/token-row.ts";
-import type { Backend, CompileOptions } from "../engine/backends/backend.ts";
-import { openBackend } from "../engine/backends/open.ts";
 import { gradients } from "../engine/gradient.ts";
 import { Graph } from "../engine/graph.ts";
 import { sum } from "../engine/ops/reduce.ts";
 import { random } from "../engine/random.ts";
+import { countingBackend } from "../engine/testing.ts";
 import type { Tensor } from "../engine/tensor.ts";
 import { declareModel } from "../models/declare.ts";
 import { type LanguageModel, newLanguageModel } from "../models/language-model.ts";
@@ -28,20 +27,8 @@ const trees = (count: number): Tree[] =>
     completions: [ids(2 + rng.integer(20)), ids(2 + rng.integer(20))],
   }));
 
-/** The back end, counting what it compiles. */
-async function counting(fixed: boolean) {
-  const backend = await openBackend();
-  const counted = { programs: 0 };
-  const own: Backend = {
-    ...backend,
-    ...(fixed && { device: "cuda" }), // sizes are free on the CPU alone
-    compile: (model: Uint8Array, options?: CompileOptions) => {
-      counted.programs++;
-      return backend.compile(model, options);
-    },
-  };
-  return { own, counted };
-}
+/** A back end that counts what it compiles; `fixed`: sizes are free on the CPU alone. */
+const counting = (fixed: boolean) => countingBackend(fixed ? { device: "cuda" } : {});
 
 test("sizes of all kinds need one program, and score as in programs of their own", async () => {
   const batches = [2, 3, 5, 9, 17].map(trees);
@@ -54,7 +41,7 @@ test("sizes of all kinds need one program, and score as in programs of their own
     for (const batch of batches) scores.push((await scorer.score(batch)).flat());
     await scorer.release();
     found.push(scores);
-    programs.push(counted.programs);
+    programs.push(counted.compiled);
   }
   expect(programs).toEqual([1, batches.length]);
   const [free, fixed] = found.map((f) => f.flat().flatMap((x) => [...x]));
@@ -86,7 +73,7 @@ test("batches on both sides of a size at which other operations are cheaper get 
   const batch = (prompt: number) => [{ prompt: ids(prompt), completions: [ids(100)] }];
   for (const prompt of [2, 3, 5, 9, 10, 11, 12, 13, 14, 20, 40]) await scorer.score(batch(prompt));
   await scorer.release();
-  expect(counted.programs).toBe(2);
+  expect(counted.compiled).toBe(2);
 });
 
 /** Gets the program of all gradients of records whose completions are scored. */
@@ -115,7 +102,7 @@ test("gradients of batches of all sizes need one program", async () => {
     await gradientsOf(model, programs, records);
   }
   await programs.release();
-  expect(counted.programs).toBe(1);
+  expect(counted.compiled).toBe(1);
 });
 
 test("large vocabularies, whose logits are made in blocks, need a program an octave of scored tokens", async () => {
@@ -130,5 +117,5 @@ test("large vocabularies, whose logits are made in blocks, need a program an oct
   }
   await programs.release();
   // 2^22 to 2^23 elements a block: 336 to 671 tokens in four, up to 1342 in eight.
-  expect(counted.programs).toBe(2);
+  expect(counted.compiled).toBe(2);
 });

@@ -4,9 +4,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, beforeAll, expect, test } from "vitest";
 import type { TokenRow } from "../data/token-row.ts";
-import type { Backend, CompileOptions } from "../engine/backends/backend.ts";
-import { openBackend } from "../engine/backends/open.ts";
-import { sequenceKl } from "../evaluation/samples.ts";
+import { countingBackend } from "../engine/testing.ts";
 import { newLanguageModel } from "../models/language-model.ts";
 import { referenceScores } from "./reference-scores.ts";
 
@@ -27,30 +25,8 @@ afterAll(() => {
   return rm(folder, { recursive: true });
 });
 
-/** The back end, with the number of programs that were compiled and of those that are still there. */
-async function counting() {
-  const backend = await openBackend();
-  const counted = { compiled: 0, held: 0 };
-  const own: Backend = {
-    ...backend,
-    async compile(model: Uint8Array, options?: CompileOptions) {
-      const session = await backend.compile(model, options);
-      counted.compiled++;
-      counted.held++;
-      return {
-        ...session,
-        release: () => {
-          counted.held--;
-          session.release();
-        },
-      };
-    },
-  };
-  return { own, counted };
-}
-
 test("scores are computed once, then taken from the cache, and their programs released", async () => {
-  const { own, counted } = await counting();
+  const { own, counted } = await countingBackend();
   const row: TokenRow = {
     ...{
       kind: "pair",
@@ -76,15 +52,4 @@ test("scores are computed once, then taken from the cache, and their programs re
   const again = await referenceScores(model, [row], ["chosen", "rejected"]);
   expect(again).toEqual({ cached: true, scores: first.scores });
   expect(counted.compiled).toBe(before);
-});
-
-test("a KL estimate leaves no programs", async () => {
-  const { own, counted } = await counting();
-  const [policy, reference] = [7, 8].map((seed) => newLanguageModel(config, seed, own));
-  const sample = { promptIds: [3, 4], ids: [5, 6, 7] };
-  const samples = [sample, { ...sample, ids: [9] }] as unknown as Parameters<typeof sequenceKl>[0];
-  const { kl } = await sequenceKl(samples, policy, reference);
-  expect(kl).not.toBe(0);
-  expect(counted.compiled).toBeGreaterThan(0);
-  expect(counted.held).toBe(0);
 });

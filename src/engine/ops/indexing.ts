@@ -1,6 +1,6 @@
 /**
- * Reading and summing by index. A backward that can meet the same index twice adds up rows as they are sorted (`row-sums.ts`), where that is
- * known and there is no gradient yet; elsewhere it uses ScatterElements with addition: ScatterND races when it has more than one thread.
+ * Reading and summing by index. A backward that can meet the same index twice adds up rows as they are sorted (`row-sums.ts`), where that
+ * is known and there is no gradient yet; elsewhere it uses ScatterElements with addition: ScatterND races when it has several threads.
  */
 import { type Dim, type Tensor, dim, relabel, shapeError, showShape } from "../tensor.ts";
 import { inPieces, piecesOf } from "../pieces.ts";

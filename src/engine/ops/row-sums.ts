@@ -1,7 +1,7 @@
 /**
- * Sums of rows by an index that may repeat, where it is known how it is sorted. ScatterElements, the one operation of ONNX Runtime that adds
- * to a place twice without a race, takes 10 to 17 ns a number on one thread. So equal ones are put side by side, rows are added up within
- * blocks of that order by products with matrices of zeros and ones, and sums are read where they are wanted.
+ * Sums of rows by an index that may repeat, where it is known how it is sorted. ScatterElements, the one operation of ONNX Runtime that
+ * adds to a place twice without a race, takes 10 to 17 ns a number on one thread. So equal ones are put side by side, rows are added up
+ * within blocks of that order by products with matrices of zeros and ones, and sums are read where they are wanted.
  */
 import type { TensorArray } from "../backends/backend.ts";
 import type { Graph, Sorted } from "../graph.ts";
