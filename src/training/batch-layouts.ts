@@ -28,6 +28,12 @@ export interface RunShapes {
   readonly programs: number;
 }
 
+/**
+ * Programs of pieces that are alike in structure: that of the first of a batch, and one that adds its gradients. Where each batch is one piece,
+ * the second stands for those of reference scores and updates.
+ */
+const programsEach = 2;
+
 /** What a piece may hold: tokens, in at most so many slots of records. */
 interface Room {
   readonly tokens: number;
@@ -91,11 +97,9 @@ export class BatchLayouts {
         pieces.map((p) => (options) => this.#layoutOf(p, options)),
       );
     }
-    // Of pieces that are not the first of their batch another one adds the gradients.
-    const each = batches.length < pieces.length ? 2 : 1;
     return this.#fixed
       ? { largest: largest(this.#shapes, model), programs: this.#shapes.length }
-      : { largest: largest(own, model), programs: each * new Set(own.map(structureOf)).size };
+      : { largest: largest(own, model), programs: programsEach * new Set(own.map(structureOf)).size };
   }
 
   /**
