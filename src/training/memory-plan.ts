@@ -32,6 +32,8 @@ export interface MemoryPlan {
 const plannedSteps = 512;
 /** What a compiled program holds for each node of its graph (measured: 25 MB for 30 layers of 140 nodes). */
 const nodeBytes = 6000;
+/** What building and compiling them leaves behind in both heaps, JavaScript's and that of the C library (measured: 30 to 60 MB). */
+const buildingBytes = 30e6;
 /** Part of the free memory that `auto` takes. */
 const share = 0.8;
 
@@ -77,7 +79,7 @@ export function planMemory(prepared: Prepared, trained: readonly Trained[], resu
         resident,
         copies,
         sampling,
-        programs: Math.min(kinds * shapes.programs, mostPrograms) * nodes * nodeBytes,
+        programs: buildingBytes + Math.min(kinds * shapes.programs, mostPrograms) * nodes * nodeBytes,
         step: arenaBytes(values),
       };
       const peak = Object.values(parts).reduce((a, b) => a + b, 0);
