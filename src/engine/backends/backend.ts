@@ -22,7 +22,8 @@ export interface CompileOptions {
   /** It needs next to no memory between inputs and outputs: no region is set apart for it. */
   little?: boolean;
   /**
-   * Memory before time: dead buffers are given back at once. Worth it where layers are computed twice; elsewhere pieces cost more.
+   * Memory before time: dead buffers are given back at once, and no product is in blocks. Worth it where layers are computed twice;
+   * elsewhere pieces cost more.
    * Back ends that have no such choice ignore it.
    */
   frugal?: boolean;
